@@ -1,0 +1,57 @@
+# The few commands a person types; `make help` lists them.
+# To use an environment of your own instead of .venv: make test PY=python
+
+PYTHON ?= python3
+VENV ?= .venv
+PY ?= $(VENV)/bin/python
+WORKERS ?= 2
+
+# Only the environment that this Makefile makes is also installed by it.
+ifeq ($(origin PY),file)
+ENV := $(VENV)/.installed
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test env lint unit pairs notebooks book lab run-notebooks clean
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: $(ENV) ## example pictures and six labels become videos, in out/demo
+	$(PY) -m lfdm_lite.cli generate TODO
+
+test: lint unit notebooks book ## everything that is checked
+
+env: $(ENV) ## make .venv and install the exact versions of constraints.txt
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is %d.%d: make PYTHON=..." % sys.version_info[:2])'
+	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -c constraints.txt -e '.[all]'
+	@touch $@
+
+lint: $(ENV) ## ruff
+	$(PY) -m ruff check .
+
+unit: $(ENV) ## tests of the library and of the repository
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile -m 'not site' tests
+
+pairs: $(ENV) ## do notebooks and their .py say the same?
+	$(PY) -m pytest tests/test_house.py -k pair
+
+notebooks: $(ENV) ## run every chapter and compare with its stored outputs
+	$(PY) -m pytest --nbval chapters
+
+book: $(ENV) ## build the book to _build/html, warnings are errors
+	$(PY) -m jupyter_book.cli.main build . --config jupyter-book.yml -W -n --keep-going
+	$(PY) -m pytest tests/test_site.py
+
+lab: $(ENV) ## open the chapters in JupyterLab
+	$(PY) -m jupyterlab chapters/
+
+run-notebooks: $(ENV) ## after editing chapters/*.py: write the .ipynb, run them, store the outputs
+	$(PY) -m jupytext --to ipynb --update chapters/[0-9]*.py
+	$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False chapters/[0-9]*.ipynb
+
+clean: ## remove what these commands wrote, except .venv
+	rm -rf _build out .pytest_cache .ruff_cache build *.egg-info

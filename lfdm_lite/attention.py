@@ -1,0 +1,192 @@
+"""Attention over the pixels of a frame, and over the frames of a pixel.
+
+Activations are batches of frames, `(b t) c h w`, in channels-last memory: the vector of one pixel is contiguous, so that a token is a pixel's
+vector and no attention has to move data to form tokens. Every attention is residual: it returns its input plus what it found.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+
+class Frames(NamedTuple):
+    """What all temporal attentions of a network know about the frames; computed once per forward pass.
+
+    `bias` depends on the distance between two frames, `cos` and `sin` rotate queries and keys so that their product depends on the distance
+    too; `embedding` alone says which frame is which. Without it a clip and its reversal are hard to tell apart.
+    """
+
+    count: int  # number of frames t
+    cos: Float[Tensor, "t d"] | None  # of the rotary angles
+    sin: Float[Tensor, "t d"] | None
+    bias: Float[Tensor, "heads t t"]  # added to the attention logits
+    embedding: Float[Tensor, "t e"] | None  # absolute: the sinusoids of the frame's index
+
+
+def sinusoids(position: Float[Tensor, " n"], dim: int, max_period: float = 10_000.0) -> Float[Tensor, "n dim"]:
+    """Sines and cosines of a position at `dim / 2` geometrically spaced frequencies from 1 to 1 / max_period, in float32.
+
+    Args:
+        position: diffusion steps or frame indices.
+        dim: even number of features.
+
+    Source: Vaswani et al. 2017, sinusoidal position encoding.
+    """
+    frequency = torch.exp(-math.log(max_period) * torch.arange(dim // 2, device=position.device) / (dim // 2 - 1))
+    angle = position.float()[:, None] * frequency
+    return torch.cat([angle.sin(), angle.cos()], dim=-1)
+
+
+def rotary_angles(count: int, dim: int, device: torch.device) -> Float[Tensor, "t r"]:
+    """Angle by which frame k turns the r / 2 pairs of features, in radians: k times a frequency per pair; `r` is `dim`.
+
+    Source: Su et al. 2021, rotary position embedding.
+    """
+    frequency = 10_000.0 ** (-torch.arange(0, dim, 2, device=device) / dim)
+    return (torch.arange(count, device=device)[:, None] * frequency).repeat(1, 2)
+
+
+def rotate(x: Float[Tensor, "... t d"], cos: Float[Tensor, "t d"], sin: Float[Tensor, "t d"]) -> Float[Tensor, "... t d"]:
+    """Turn each pair of features (i, i + d / 2) by its frame's angle, so that products of two frames depend on their distance.
+
+    Source: Su et al. 2021, rotary position embedding.
+    """
+    first, second = x.chunk(2, dim=-1)
+    quarter_turn = torch.cat([-second, first], dim=-1)
+    return torch.addcmul(x * cos.to(x.dtype), quarter_turn, sin.to(x.dtype))
+
+
+def attend(
+    q: Float[Tensor, "n heads i d"],
+    k: Float[Tensor, "n heads j d"],
+    v: Float[Tensor, "n heads j d"],
+    bias: Float[Tensor, "heads i j"] | None = None,
+) -> Float[Tensor, "n heads i d"]:
+    """softmax(q k^T / sqrt(d) + bias) v: torch's fused kernel on a GPU, the formula itself on a CPU, where it trains about twice as fast.
+
+    Source: Vaswani et al. 2017, scaled dot-product attention.
+    """
+    bias = None if bias is None else bias.to(q.dtype)
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+    logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # n heads i j
+    logits = logits if bias is None else logits + bias
+    return logits.softmax(dim=-1).to(v.dtype) @ v
+
+
+class RelativePositionBias(nn.Module):
+    """A learned number per head and bucket of distances between two frames; near distances have a bucket each, far ones share.
+
+    Source: Raffel et al. 2020 (T5), relative position bias.
+    """
+
+    def __init__(self, heads: int, num_buckets: int = 32, max_distance: int = 32):
+        super().__init__()
+        self.num_buckets, self.max_distance = num_buckets, max_distance
+        self.table = nn.Embedding(num_buckets, heads)
+
+    def bucket(self, distance: Int[Tensor, "t t"]) -> Int[Tensor, "t t"]:
+        """Bucket of each signed distance key - query: half of the buckets for either sign, half of those for exact distances, the others logarithmic."""
+        half, exact = self.num_buckets // 2, self.num_buckets // 4
+        far = exact + (
+            torch.log(distance.abs().clamp(min=1) / exact) / math.log(self.max_distance / exact) * (half - exact)
+        ).long().clamp(max=half - exact - 1)
+        return torch.where(distance.abs() < exact, distance.abs(), far) + half * (distance > 0)
+
+    def forward(self, count: int) -> Float[Tensor, "heads t t"]:
+        frame = torch.arange(count, device=self.table.weight.device)
+        return rearrange(self.table(self.bucket(frame[None, :] - frame[:, None])), "i j heads -> heads i j")
+
+
+class FramePositions(nn.Module):
+    """Computes `Frames` for a number of frames: relative bias, rotary angles, and (if asked) the absolute embedding of width `embedding_dim`."""
+
+    def __init__(
+        self, heads: int, rotary_dim: int | None, embedding_dim: int | None, num_buckets: int = 32, max_distance: int = 32
+    ):
+        super().__init__()
+        self.rotary_dim, self.embedding_dim = rotary_dim, embedding_dim
+        self.bias = RelativePositionBias(heads, num_buckets, max_distance)
+
+    def forward(self, count: int) -> Frames:
+        device = self.bias.table.weight.device
+        angle = None if self.rotary_dim is None else rotary_angles(count, self.rotary_dim, device)
+        frame = torch.arange(count, device=device, dtype=torch.float32)
+        embedding = None if self.embedding_dim is None else sinusoids(frame, self.embedding_dim, max_period=100.0)
+        return Frames(count, None if angle is None else angle.cos(), None if angle is None else angle.sin(), self.bias(count), embedding)
+
+
+class TemporalAttention(nn.Module):
+    """Every pixel looks at itself in all frames of its clip.
+
+    Args of `forward`:
+        x: frames of clips, `bt = b * frames.count`.
+        frames: from `FramePositions`.
+
+    Source: Ho et al. 2022 (video diffusion models), factorized space-time attention; LFDM, stage two.
+    """
+
+    def __init__(self, dim: int, heads: int, head_dim: int, embedding_dim: int | None):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.frame = None if embedding_dim is None else nn.Linear(embedding_dim, dim)
+        self.to_qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
+        self.to_out = nn.Linear(heads * head_dim, dim)
+
+    def forward(self, x: Float[Tensor, "bt c h w"], frames: Frames) -> Float[Tensor, "bt c h w"]:
+        tokens = self.norm(rearrange(x, "(b t) c h w -> b h w t c", t=frames.count))
+        if self.frame is not None:
+            tokens = tokens + self.frame(frames.embedding)
+        q, k, v = rearrange(self.to_qkv(tokens), "b h w t (qkv heads d) -> qkv (b h w) heads t d", qkv=3, heads=self.heads)
+        if frames.cos is not None:
+            q, k = rotate(q, frames.cos, frames.sin), rotate(k, frames.cos, frames.sin)
+        found = attend(q, k, v, frames.bias)  # (b h w) heads t d
+        found = self.to_out(rearrange(found, "n heads t d -> n t (heads d)"))
+        return x + rearrange(found, "(b h w) t c -> (b t) c h w", h=x.shape[2], w=x.shape[3])
+
+
+class SpatialAttention(nn.Module):
+    """Every pixel looks at all pixels of its frame: cost grows with the square of the number of pixels.
+
+    Source: Ho et al. 2022 (video diffusion models), factorized space-time attention.
+    """
+
+    def __init__(self, dim: int, heads: int, head_dim: int):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(dim)
+        self.to_qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
+        self.to_out = nn.Linear(heads * head_dim, dim)
+
+    def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h w"]:
+        tokens = self.norm(rearrange(x, "bt c h w -> bt (h w) c"))
+        q, k, v = rearrange(self.to_qkv(tokens), "bt n (qkv heads d) -> qkv bt heads n d", qkv=3, heads=self.heads)
+        found = rearrange(self.read(q, k, v), "bt heads n d -> bt n (heads d)")
+        return x + rearrange(self.to_out(found), "bt (h w) c -> bt c h w", h=x.shape[2])
+
+    def read(
+        self, q: Float[Tensor, "bt heads n d"], k: Float[Tensor, "bt heads n d"], v: Float[Tensor, "bt heads n d"]
+    ) -> Float[Tensor, "bt heads n d"]:
+        return attend(q, k, v)
+
+
+class LinearSpatialAttention(SpatialAttention):
+    """Every pixel reads from one summary of its frame: cost grows with the number of pixels, for large feature maps.
+
+    The summary `sum_n softmax_n(k)_n v_n^T` is a d x d matrix per head, which each query (softmax over its features) reads.
+
+    Source: Shen et al. 2021, efficient attention with linear complexity; LFDM, stage two.
+    """
+
+    def read(
+        self, q: Float[Tensor, "bt heads n d"], k: Float[Tensor, "bt heads n d"], v: Float[Tensor, "bt heads n d"]
+    ) -> Float[Tensor, "bt heads n d"]:
+        q = q.softmax(dim=-1) * q.shape[-1] ** -0.5
+        summary = k.softmax(dim=-2).transpose(-1, -2) @ v.to(k.dtype)  # bt heads d d
+        return q.to(summary.dtype) @ summary

@@ -1,0 +1,145 @@
+"""The latent flow auto-encoder (LFAE): one frame explained by warping the latent map of another."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn as nn
+from jaxtyping import Float
+from torch import Tensor
+
+from .geometry import resize, warp
+from .layers import ResidualBlock, UpBlock, conv_block, down_block
+from .motion import FlowPredictor, Motion
+from .regions import BackgroundPredictor, RegionPredictor
+
+
+@dataclass(frozen=True)
+class LFAEConfig:
+    """Sizes of the auto-encoder. The paper's values are for 128x128 images."""
+
+    num_regions: int = 10  # K; the paper: 10
+    width: int = 32  # channels after the first convolution; the paper: 64
+    latent_channels: int = 64  # channels of z0; the paper: 256
+    num_down: int = 2  # halvings from image to latent; the paper: 2
+    num_residual: int = 4  # residual blocks on the warped latent; the paper: 6
+    skips: bool = True  # hand warped encoder features to the decoder at every resolution; the paper's code: yes
+    region_width: int = 16  # hourglass of the region predictor; the paper: 32
+    region_depth: int = 4  # halvings in it; the paper: 5
+    region_max_width: int = 128  # widest level; the paper: 1024
+    region_downscale: int = 2  # image size over heat-map size; the paper: 4
+    temperature: float = 0.1  # of the spatial softmax; the paper: 0.1
+    flow_width: int = 32  # hourglass of the flow predictor; the paper: 64
+    flow_depth: int = 3  # halvings in it; the paper: 5
+    flow_max_width: int = 128  # widest level; the paper: 1024
+    background_width: int = 16  # encoder of the background predictor; the paper: 32
+    background_depth: int = 4  # halvings in it; the paper: 5
+
+    @property
+    def latent_stride(self) -> int:
+        """Image size over latent size."""
+        return 2**self.num_down
+
+
+class LatentFlowAutoencoder(nn.Module):
+    """Encoder, motion estimator and decoder of stage one.
+
+    `encode(image)` gives the latent map z0. `estimate_motion(source, driving)` gives the latent flow and the
+    occlusion map. `decode(source, motion)` warps, masks and paints. `reconstruct(video)` chains the three.
+
+    Images are RGB in [0, 1]; height and width must be divisible by 32 at the default sizes.
+
+    Source: LFDM, stage one.
+    """
+
+    def __init__(self, config: LFAEConfig = LFAEConfig()):  # noqa: B008 (frozen)
+        super().__init__()
+        self.config = config
+        widths = [min(config.latent_channels, config.width * 2**level) for level in range(config.num_down)]
+        widths.append(config.latent_channels)
+        self.stem = conv_block(3, widths[0], kernel=7)
+        self.down = nn.ModuleList(down_block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.regions = RegionPredictor(
+            config.num_regions,
+            config.region_width,
+            config.region_depth,
+            config.region_max_width,
+            config.region_downscale,
+            config.temperature,
+        )
+        self.background = BackgroundPredictor(
+            config.background_width, config.background_depth, config.flow_max_width, config.region_downscale
+        )
+        self.flow = FlowPredictor(config.num_regions, config.flow_width, config.flow_depth, config.flow_max_width)
+        self.residual = nn.Sequential(*(ResidualBlock(widths[-1]) for _ in range(config.num_residual)))
+        self.up = nn.ModuleList(UpBlock(a, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.merge = nn.ModuleList(conv_block(2 * w, w) for w in widths[-2::-1]) if config.skips else None
+        self.to_image = nn.Conv2d(widths[0], 3, 7, padding=3)
+
+    def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
+        """Image → latent map z0, `latent_stride` times smaller."""
+        return self._features(image)[-1]
+
+    def estimate_motion(self, source: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b2 3 *t h2 w2"]) -> Motion:
+        """Latent flow and occlusion of every driving frame with respect to the one source image.
+
+        Args:
+            source: one image a clip.
+            driving: one image a clip, or a video whose frames all look up the same source.
+
+        Returns:
+            `Motion` with `(b, ., h/s, w/s)` maps, or `(b, ., t, h/s, w/s)` for a video.
+
+        Raises:
+            ValueError: if batch or size of the two differ.
+        """
+        if source.shape[0] != driving.shape[0] or source.shape[-2:] != driving.shape[-2:]:
+            raise ValueError(f"source {tuple(source.shape)} and driving {tuple(driving.shape)} must agree in batch and size")
+        frames = driving.shape[2] if driving.ndim == 5 else 1
+        flat = driving.transpose(1, 2).flatten(0, 1) if driving.ndim == 5 else driving
+        image = source.repeat_interleave(frames, dim=0)
+        of_source = self.regions(source).repeat(frames)
+        of_driving = self.regions(flat)
+        background = self.background(image, flat)
+        stride = self.config.latent_stride
+        size = (source.shape[-2] // stride, source.shape[-1] // stride)
+        motion = self.flow(image, of_source, of_driving, background, size)
+        if driving.ndim == 4:
+            return motion
+        return Motion(*(m.unflatten(0, (-1, frames)).transpose(1, 2) for m in motion))
+
+    def decode(self, source: Float[Tensor, "b 3 h w"], motion: Motion) -> Float[Tensor, "b 3 *t h w"]:
+        """Warp and mask the source's features, then paint the frames: all frames of a video in one call."""
+        features = self._features(source)
+        x = self._fetch(features[-1], motion)  # m * warp(z0, f)
+        x = self.residual(x)
+        for level, up in enumerate(self.up):
+            x = up(x)
+            if self.merge is not None:
+                x = self.merge[level](torch.cat([x, self._fetch(features[-2 - level], motion)], dim=1))
+        frames = self.to_image(x).float().sigmoid()
+        return frames if motion.flow.ndim == 4 else frames.unflatten(0, (source.shape[0], -1)).transpose(1, 2)
+
+    def reconstruct(
+        self, video: Float[Tensor, "b 3 t h w"], source: Float[Tensor, "b 3 h w"] | None = None
+    ) -> Float[Tensor, "b 3 t h w"]:
+        """Every frame of `video` again, painted from `source` (its first frame unless given) and estimated motion."""
+        source = video[:, :, 0] if source is None else source
+        return self.decode(source, self.estimate_motion(source, video))
+
+    def forward(self, source: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b 3 *t h w"]):
+        """Motion and reconstruction of `driving`: what a training step needs."""
+        motion = self.estimate_motion(source, driving)
+        return self.decode(source, motion), motion
+
+    def _features(self, image: Tensor) -> list[Tensor]:
+        """Features at every resolution, finest first; the last is z0."""
+        features = [self.stem(image)]
+        for block in self.down:
+            features.append(block(features[-1]))
+        return features
+
+    def _fetch(self, features: Tensor, motion: Motion) -> Tensor:
+        """The features warped by the motion (resized to them) and masked; frames folded into the batch."""
+        flow, occlusion = (resize(m, features.shape[-2:]) for m in motion)
+        warped = warp(features, flow, occlusion.to(features.dtype))
+        return warped if warped.ndim == 4 else warped.transpose(1, 2).flatten(0, 1)

@@ -1,0 +1,17 @@
+"""What each `lfdm` command does. Options are dataclasses, so that `--help` and the code say the same."""
+
+from collections.abc import Callable
+
+from .data import data
+from .evaluate import evaluate
+from .generate import generate
+from .info import info
+from .train import train
+
+COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
+    "generate": generate,
+    "train": train,
+    "evaluate": evaluate,
+    "data": data,
+    "info": info,
+}

@@ -1,0 +1,98 @@
+"""`lfdm info`: what a checkpoint holds, how it was trained, how good it is."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from ..cli import parse
+from .common import default_checkpoint
+
+
+@dataclass(frozen=True)
+class Info:
+    """Print what is in a checkpoint, how it was trained (its recipe.json), and its metrics (its metrics.json)."""
+
+    checkpoint: Positional[Annotated[str, arg(metavar="CHECKPOINT", help_behavior_hint="(default: the shipped faces64)")]] = ""
+    """A checkpoint folder, or a model's id on the Hugging Face Hub."""
+
+
+def info(arguments: list[str]) -> None:
+    options = parse(Info, "lfdm info", arguments)
+    from ..checkpoints import CONFIG_FILE, WEIGHTS_FILE, read_config
+    from ..pipeline import find_folder
+
+    folder = find_folder(options.checkpoint or default_checkpoint())
+    config = read_config(folder)
+    kind, version = config.pop("kind", "?"), config.pop("format_version")
+    check(kind, folder)
+    print(f"{folder}: {kind}, format {version}\n")
+    print(weights_table(folder))
+    print(f"\n{WEIGHTS_FILE}: {(folder / WEIGHTS_FILE).stat().st_size / 1e6:.1f} MB")
+    for title, values in ((CONFIG_FILE, config), *((name, beside(folder / name)) for name in ("recipe.json", "metrics.json"))):
+        if values is not None:
+            print(f"\n{title}")
+            print("\n".join(outline(values, "  ")))
+
+
+def check(kind: str, folder: Path) -> None:
+    """Load the checkpoint whole, so that a damaged one is named as such."""
+    if kind == "LFDM":
+        from ..pipeline import LFDM
+
+        LFDM.from_pretrained(folder)
+    elif kind == "VideoClassifier":
+        from ..judges import VideoClassifier
+
+        VideoClassifier.load(folder)
+
+
+def weights_table(folder: Path) -> str:
+    """Parameters and precision of every part, from the stored tensors."""
+    from ..checkpoints import read_tensors
+
+    tensors = read_tensors(folder)
+    parts: dict[str, list[Any]] = {}
+    for name, tensor in tensors.items():
+        parts.setdefault(name.split(".")[0], []).append(tensor)
+    rows = []
+    for part, members in [*parts.items(), ("all", list(tensors.values()))]:
+        types = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in members}))
+        rows.append(f"  {part:<12} {sum(t.numel() for t in members):>12,} numbers in {len(members):>3} tensors ({types})")
+    return "\n".join(rows)
+
+
+def beside(path: Path) -> Any:
+    """A JSON file that may be there."""
+    from ..checkpoints import CheckpointError
+
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}") from None
+
+
+def outline(values: Any, indent: str = "") -> list[str]:
+    """JSON values as indented lines, without quotes and brackets."""
+    if isinstance(values, dict):
+        lines = []
+        for name, value in values.items():
+            nested = isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict | list) for v in value))
+            if nested:
+                lines += [f"{indent}{name}", *outline(value, indent + "  ")]
+            else:
+                lines.append(f"{indent}{name}: {plain(value)}")
+        return lines
+    if isinstance(values, list):
+        return [line for value in values for line in outline(value, indent)]
+    return [f"{indent}{plain(values)}"]
+
+
+def plain(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(plain, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

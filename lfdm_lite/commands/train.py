@@ -1,0 +1,76 @@
+"""`lfdm train`: one stage, with the defaults of a preset and overrides for everything."""
+
+import json
+import sys
+from dataclasses import dataclass, field, fields, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from tyro.conf import arg
+
+from ..cli import UsageError, parse
+from .common import Flag, pick, value_of
+
+STAGES = ("autoencoder", "diffusion", "judge")
+
+
+@dataclass(frozen=True)
+class Train:
+    """The options that every stage has, beside those of its own config."""
+
+    out: Annotated[Path, arg(metavar="FOLDER")]
+    """Folder of the run: checkpoints, log, recipe, and at the end the trained model."""
+    preset: str = "faces64"
+    """Where the defaults of all other options come from."""
+    resume: Flag = False
+    """Go on with the run in --out from its newest whole checkpoint, with the options it was started with."""
+
+
+def train(arguments: list[str]) -> None:
+    stage, rest = pick("lfdm train", "STAGE", (*STAGES, "decoder"), arguments)
+    if stage == "decoder":
+        raise UsageError("training the decoder alone is not available yet; autoencoder, diffusion and judge are")
+    from . import training
+    from .checkpoints import make_config
+    from .training.loop import Stopped
+
+    preset = value_of("--preset", rest) or "faces64"
+    if preset not in training.PRESETS:
+        raise UsageError(f"preset {preset!r} is not one of: {', '.join(training.PRESETS)}")
+    default = getattr(training.PRESETS[preset], stage)
+    recipe = Path(value_of("--out", rest) or ".") / "recipe.json"
+    if "--resume" in rest and recipe.is_file():
+        default = make_config(type(default), json.loads(recipe.read_text())["config"], recipe)
+    options, config = parse_run(f"lfdm train {stage}", rest, preset, default)
+    if stage == "diffusion" and not config.autoencoder:
+        raise UsageError("--autoencoder FOLDER is missing: the folder of a finished `lfdm train autoencoder` run")
+    try:
+        getattr(training, f"train_{stage}")(config, options.out, options.resume)
+    except Stopped as stop:
+        print(f"lfdm: {stop}", file=sys.stderr)
+        return 130
+    print(f"done: {options.out}")
+
+
+def parse_run(prog: str, arguments: list[str], preset: str, default: Any) -> tuple[Train, Any]:
+    """Parse `Train` and a run's config together; the config's optimizer and loop options need no prefix."""
+    hints = {f.name: type(getattr(default, f.name)) for f in fields(default)}
+    flat = {"optim", "loop"}
+    Options = make_dataclass(
+        "Options",
+        [
+            ("run", Annotated[Train, arg(name="")]),
+            *(
+                (
+                    f.name,
+                    Annotated[hints[f.name], arg(name="")] if f.name in flat else hints[f.name],
+                    field(default=getattr(default, f.name)),
+                )
+                for f in fields(default)
+            ),
+        ],
+        frozen=True,
+    )
+    Options.__doc__ = f"Train one stage. Defaults are those of --preset {preset}."
+    options = parse(Options, prog, arguments)
+    return options.run, type(default)(**{f.name: getattr(options, f.name) for f in fields(default)})

@@ -1,0 +1,116 @@
+"""The convolution blocks that the networks of stage one share."""
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+
+def conv_block(in_channels: int, out_channels: int, kernel: int = 3) -> nn.Sequential:
+    """Convolution, batch norm, ReLU; height and width stay."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+def down_block(in_channels: int, out_channels: int) -> nn.Sequential:
+    """A conv block, then average pooling: half the height and width."""
+    return nn.Sequential(*conv_block(in_channels, out_channels), nn.AvgPool2d(2))
+
+
+class UpBlock(nn.Module):
+    """Nearest-neighbour doubling, then a conv block."""
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.conv = conv_block(in_channels, out_channels)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d 2*h 2*w"]:
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+class ResidualBlock(nn.Module):
+    """Pre-activation residual block: x + conv(relu(norm(conv(relu(norm(x))))))."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
+        return x + self.body(x)
+
+
+class Hourglass(nn.Module):
+    """An encoder–decoder with skip connections: every output pixel has seen the whole image.
+
+    Args:
+        in_channels: channels of the input.
+        width: channels after the first block; each deeper level doubles them, up to `max_width`.
+        depth: number of halvings; height and width must be divisible by 2**depth.
+        max_width: upper limit of the channels.
+
+    The output has `out_channels = width + in_channels` channels: the last features beside the input itself.
+    """
+
+    def __init__(self, in_channels: int, width: int, depth: int, max_width: int):
+        super().__init__()
+        widths = [in_channels] + [min(max_width, width * 2**level) for level in range(1, depth + 1)]
+        self.down = nn.ModuleList(down_block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.up = nn.ModuleList()
+        below = widths[-1]
+        for level in reversed(range(depth)):
+            out = min(max_width, width * 2**level)
+            self.up.append(UpBlock(below, out))
+            below = out + widths[level]  # the skip is concatenated
+        self.depth = depth
+        self.out_channels = below
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d h w"]:
+        if x.shape[-2] % 2**self.depth or x.shape[-1] % 2**self.depth:
+            raise ValueError(
+                f"an hourglass of depth {self.depth} needs sizes divisible by {2**self.depth}, got {tuple(x.shape)}"
+            )
+        skips = [x]
+        for block in self.down:
+            skips.append(block(skips[-1]))
+        x = skips.pop()
+        for block in self.up:
+            x = torch.cat([block(x), skips.pop()], dim=1)
+        return x
+
+
+class AntiAliasedDownsample(nn.Module):
+    """Blur with a Gaussian of sigma = (factor - 1) / 2 pixels, then keep one pixel centre per block.
+
+    Here every kept sample is the average around the centre of its block, so that the pixel-centre convention holds.
+
+    Args:
+        factor: whole-number reduction of height and width; 1 does nothing.
+    """
+
+    def __init__(self, channels: int, factor: int):
+        super().__init__()
+        self.factor, self.channels = factor, channels
+        sigma = max((factor - 1) / 2, 1e-3)
+        width = 2 * factor + factor % 2  # as even as the factor, so that the window is centred on the block
+        offset = torch.arange(width, dtype=torch.float32) - (width - 1) / 2
+        kernel = torch.exp(-(offset**2) / (2 * sigma**2))
+        kernel = torch.outer(kernel, kernel) / kernel.sum() ** 2
+        self.register_buffer("kernel", kernel.expand(channels, 1, width, width).contiguous(), persistent=False)
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h2 w2"]:
+        if self.factor == 1:
+            return x
+        border = (self.kernel.shape[-1] - self.factor) // 2
+        x = F.pad(x, (border,) * 4, mode="replicate")
+        return F.conv2d(x, self.kernel.to(x.dtype), stride=self.factor, groups=self.channels)

@@ -1,0 +1,49 @@
+"""The losses of stage one: does the painted frame look right, and do the regions follow the image?"""
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from .geometry import RandomTransform, in_float32
+from .regions import RegionPredictor, Regions, inverse_2x2
+
+
+def pyramid_loss(
+    prediction: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"], scales: int = 3, gradient_weight: float = 1.0
+) -> Float[Tensor, ""]:
+    """Mean absolute error of colours and of their horizontal and vertical differences, averaged over a pyramid.
+
+    The differences punish blur, which plain colour error forgives. Each level has half the size of the one before.
+
+    Args:
+        scales: levels of the pyramid, at least 1.
+        gradient_weight: weight of the differences against the colours.
+    """
+    total = prediction.new_zeros(())
+    for level in range(scales):
+        if level:
+            prediction, target = F.avg_pool2d(prediction, 2), F.avg_pool2d(target, 2)
+        error = prediction - target
+        total = total + error.abs().mean()
+        total = total + gradient_weight * (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean())
+    return total / scales
+
+
+def equivariance_loss(
+    predictor: RegionPredictor, image: Float[Tensor, "b 3 h w"], regions: Regions, transform: RandomTransform
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """How far the regions of a deformed image are from the deformed regions: errors of shifts and of affine frames.
+
+    If a point z of the deformed image shows what stood at T(z), then T(shift of the deformed) must be the shift
+    of the original, and J_T A_deformed must be A up to sign. The second is compared as A^-1 J_T A_deformed = ±1.
+
+    Source: LFDM, stage one: equivariance losses.
+    """
+    deformed = predictor(transform.frames(image))
+    shift_error = (transform(deformed.shift) - regions.shift).abs().mean()
+    to_own_frame = in_float32(torch.matmul)(inverse_2x2(regions.affine), transform.jacobian(deformed.shift))
+    carried = in_float32(torch.matmul)(to_own_frame, deformed.affine)
+    sign = torch.where(carried[..., 0, 0] + carried[..., 1, 1] < 0, -1.0, 1.0)[..., None, None]
+    affine_error = (sign * carried - torch.eye(2, device=image.device)).abs().mean()
+    return shift_error, affine_error

@@ -1,0 +1,93 @@
+"""From a few region motions to a dense latent flow and an occlusion map: the pixelwise flow predictor."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn as nn
+from jaxtyping import Float
+from torch import Tensor
+
+from .geometry import identity_grid, in_float32, resize, sample_at
+from .layers import Hourglass
+from .regions import Regions, inverse_2x2
+
+
+class Motion(NamedTuple):
+    """How a driving frame, or every frame of a driving video, looks up the source."""
+
+    flow: Float[Tensor, "b 2 *t h w"]  # normalized backward displacement
+    occlusion: Float[Tensor, "b 1 *t h w"]  # 1 = visible in the source, 0 = to be painted
+
+
+@in_float32
+def gaussian_heatmaps(regions: Regions, h: int, w: int) -> Float[Tensor, "b k {h} {w}"]:
+    """One bump of height 1 per region: exp(-1/2 (z - shift)^T covariance^-1 (z - shift)) at every pixel centre."""
+    spread = regions.covariance + 1e-4 * torch.eye(2, device=regions.covariance.device)
+    grid = identity_grid(h, w, regions.shift.device)
+    offset = grid - regions.shift[..., None, None]  # (b, k, 2, h, w)
+    distance = torch.einsum("bkihw,bkij,bkjhw->bkhw", offset, inverse_2x2(spread), offset)
+    return torch.exp(-distance / 2)
+
+
+@in_float32
+def sparse_motions(
+    source: Regions, driving: Regions, background: Float[Tensor, "b 2 3"], h: int, w: int
+) -> Float[Tensor, "b k1 2 {h} {w}"]:
+    """Where each of the K + 1 motions (background first) would look in the source, for every driving pixel centre.
+
+    Region k: z -> shift_s + A_s A_d^-1 (z - shift_d). An axis has no direction, so A_s A_d^-1 is known up to its
+    sign; the sign that turns by less than a right angle is taken.
+    """
+    grid = identity_grid(h, w, source.shift.device)
+    relative = source.affine @ inverse_2x2(driving.affine)
+    trace = relative[..., 0, 0] + relative[..., 1, 1]
+    relative = relative * torch.where(trace < 0, -1.0, 1.0)[..., None, None]
+    offset = grid - driving.shift[..., None, None]
+    of_regions = torch.einsum("bkij,bkjhw->bkihw", relative, offset) + source.shift[..., None, None]
+    of_background = torch.einsum("bij,jhw->bihw", background[:, :, :2], grid) + background[:, :, 2, None, None]
+    return torch.cat([of_background[:, None], of_regions], dim=1)
+
+
+class FlowPredictor(nn.Module):
+    """Blend K + 1 sparse motions into one dense flow, and say what the source does not show.
+
+    It sees, at the latent's resolution, for every motion: how the region's bump changed, and the source image warped
+    by that motion alone.
+
+    Args:
+        num_regions: K.
+        width, depth, max_width: of the hourglass.
+        occlusion_bias: start of the occlusion's logit; 1 keeps it near 0.73, away from saturation.
+
+    Source: LFDM, stage one: latent flow and occlusion map.
+    """
+
+    def __init__(self, num_regions: int, width: int, depth: int, max_width: int, occlusion_bias: float = 1.0):
+        super().__init__()
+        self.hourglass = Hourglass((num_regions + 1) * 4, width, depth, max_width)
+        self.to_weights = nn.Conv2d(self.hourglass.out_channels, num_regions + 1, 7, padding=3)
+        self.to_occlusion = nn.Conv2d(self.hourglass.out_channels, 1, 7, padding=3)
+        nn.init.constant_(self.to_occlusion.bias, occlusion_bias)
+
+    def forward(
+        self,
+        image: Float[Tensor, "b 3 hi wi"],
+        source: Regions,
+        driving: Regions,
+        background: Float[Tensor, "b 2 3"],
+        size: tuple[int, int],
+    ) -> Motion:
+        h, w = size
+        image = resize(image, size)
+        b, k1 = image.shape[0], source.shift.shape[1] + 1
+        bumps = gaussian_heatmaps(driving, h, w) - gaussian_heatmaps(source, h, w)
+        bumps = torch.cat([torch.zeros_like(bumps[:, :1]), bumps], dim=1)  # (b, k+1, h, w)
+        motions = sparse_motions(source, driving, background, h, w)  # (b, k+1, 2, h, w)
+        tall = motions.transpose(1, 2).reshape(b, 2, k1 * h, w)
+        warped = sample_at(image, tall).view(b, 3, k1, h, w)  # the image, once for every motion
+        seen = torch.cat([bumps[:, None], warped], dim=1).flatten(1, 2)  # (b, 4 (k+1), h, w)
+        features = self.hourglass(seen)
+        weights = self.to_weights(features).float().softmax(dim=1)  # which motion rules where
+        lookup = (weights[:, :, None] * motions).sum(dim=1)
+        flow = lookup - identity_grid(h, w, lookup.device)
+        return Motion(flow, self.to_occlusion(features).float().sigmoid())

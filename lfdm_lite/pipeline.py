@@ -1,0 +1,346 @@
+"""The whole road: an image and a label become a video. `LFDM` generates, saves and loads."""
+
+import contextlib
+import math
+import operator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import ModelHubMixin
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .autoencoder import LatentFlowAutoencoder, LFAEConfig
+from .checkpoints import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    CheckpointError,
+    build,
+    load_weights,
+    make_config,
+    read_config,
+    read_fields,
+    read_labels,
+    read_tensors,
+    save_module,
+)
+from .diffusion import DiffusionConfig, GaussianDiffusion
+from .generated import GeneratedVideo
+from .samplers import SAMPLERS, guided, sample
+from .unet3d import UNet3D, UNet3DConfig
+
+__all__ = ["LFDM", "GeneratedVideo", "clip_generators", "find_folder"]
+
+KIND = "LFDM"
+FIELDS = ("labels", "image_size", "guidance_scale", "autoencoder", "unet", "diffusion")
+
+
+class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pipeline_tag="image-to-video"):
+    """Latent flow diffusion model: a frozen auto-encoder, and a diffusion model of its latent motion.
+
+    Args:
+        autoencoder: stage one; it carries appearance from the given image into every frame.
+        unet: stage two's denoiser, for latents of that auto-encoder.
+        diffusion: the noise process that `unet` was trained with.
+        labels: the name of each label; `labels[i]` names data label i.
+        image_size: height and width in pixels that the model was trained at; given images are brought to it.
+        guidance_scale: what `generate` uses unless told otherwise; 1 is plain conditional sampling.
+
+    Raises:
+        ValueError: if the parts do not fit together.
+
+    Source: LFDM, inference.
+    """
+
+    def __init__(
+        self,
+        autoencoder: LatentFlowAutoencoder,
+        unet: UNet3D,
+        diffusion: GaussianDiffusion,
+        labels: Sequence[str],
+        image_size: int = 64,
+        guidance_scale: float = 1.5,
+    ) -> None:
+        super().__init__()
+        labels = [str(label) for label in labels]
+        stride, levels = autoencoder.config.latent_stride, len(unet.config.dim_mults)
+        if len(labels) != unet.config.num_labels or len(set(labels)) != len(labels):
+            raise ValueError(f"labels are {labels}; expected {unet.config.num_labels} different names, one per label of the UNet")
+        if unet.config.feature_channels != autoencoder.config.latent_channels:
+            raise ValueError(
+                f"the UNet expects latents of {unet.config.feature_channels} channels, "
+                f"the auto-encoder makes {autoencoder.config.latent_channels}"
+            )
+        if unet.config.channels != 3:
+            raise ValueError(f"the UNet denoises {unet.config.channels} channels; flow and occlusion are 3")
+        multiple = stride * 2 ** (levels - 1)
+        if image_size < 1 or image_size % multiple:
+            raise ValueError(f"image_size is {image_size}; these networks need a multiple of {multiple}")
+        self.autoencoder, self.unet, self.diffusion = autoencoder, unet, diffusion
+        self.labels = labels
+        self.image_size = image_size
+        self.guidance_scale = float(guidance_scale)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are, and where `generate` computes."""
+        return next(self.parameters()).device
+
+    @torch.no_grad()
+    def generate(
+        self,
+        image: Any,
+        label: str | int | Sequence[str | int] | Tensor,
+        *,
+        num_frames: int | None = None,
+        guidance_scale: float | None = None,
+        sampler: str = "dpm++",
+        steps: int = 20,
+        seed: int | None = None,
+        progress: bool = True,
+    ) -> GeneratedVideo:
+        """Sample a video for each image and label.
+
+        Several labels for one image, several images for one label, or as many of both make a batch.
+        The noise of clip i depends on `seed` and i alone: the clip stays the same in a batch of another size.
+
+        Args:
+            image: a path, PIL image, array or tensor, or a sequence (or batch) of these; each is cut to its
+                central square and resized to `image_size`.
+            label: a name or index, or a sequence of these.
+            num_frames: frames a clip, at least 1; None: as many as the model was trained on.
+            guidance_scale: 0 ignores the label, 1 is plain conditional, above 1 exaggerates; None: the model's own.
+            sampler: "dpm++" (good in 20 steps), "ddim" or "ddpm".
+            steps: network evaluations, from 1 to the diffusion model's own number.
+            seed: the same seed gives the same clips; None draws one from torch's global generator.
+            progress: show a progress bar.
+
+        Returns:
+            A `GeneratedVideo`: videos in [0, 1], flow in normalized units, occlusion in [0, 1], on the CPU.
+
+        Raises:
+            ValueError: unknown label or sampler, numbers out of range, images and labels that do not pair up.
+            MediaError: an image that cannot be read (a ValueError too).
+
+        Source: LFDM, inference.
+        """
+        guidance_scale = self.guidance_scale if guidance_scale is None else guidance_scale
+        num_frames = self.unet.config.num_frames if num_frames is None else num_frames
+        num_frames = _whole_number("num_frames", num_frames, 1, None)
+        steps = _whole_number("steps", steps, 1, self.diffusion.config.num_steps)
+        seed = int(torch.randint(2**31, ())) if seed is None else _whole_number("seed", seed, None, None)
+        if sampler not in SAMPLERS:
+            raise ValueError(f"sampler {sampler!r} is not one of: {', '.join(SAMPLERS)}")
+        if not isinstance(guidance_scale, int | float) or not math.isfinite(guidance_scale) or guidance_scale < 0:
+            raise ValueError(f"guidance_scale is {guidance_scale!r}; expected a number from 0 (label ignored) upwards")
+        label = self.label_indices(label)
+        source = self.prepare_images(image)
+        source, label = _pair_up(source, label)
+        source, label = source.to(self.device), label.to(self.device)
+
+        with _evaluation_mode(self):
+            features = self.autoencoder.encode(source)
+            size = self.image_size // self.autoencoder.config.latent_stride
+            shape = (len(source), self.unet.config.channels, num_frames, size, size)
+            denoise = guided(self.unet, features, label, float(guidance_scale))
+            x0 = sample(
+                self.diffusion,
+                denoise,
+                shape,
+                sampler=sampler,
+                steps=steps,
+                generator=clip_generators(seed, len(source)),
+                progress=progress,
+            )
+            motion = self.diffusion.unpack_motion(x0)
+            video = self.autoencoder.decode(source, motion)
+        names = [self.labels[i] for i in label.tolist()]
+        return GeneratedVideo(video.cpu(), motion.flow.cpu(), motion.occlusion.cpu(), names, source.cpu(), seed)
+
+    def label_indices(self, label: Any) -> Tensor:
+        """Label names or indices → a `(b,)` tensor of indices.
+
+        Raises:
+            ValueError: a name or index that the model does not have.
+        """
+        if isinstance(label, Tensor) or hasattr(label, "tolist"):
+            label = label.tolist()
+        items = list(label) if isinstance(label, list | tuple) else [label]
+        if not items:
+            raise ValueError(f"no label was given; the labels are: {', '.join(self.labels)}")
+        return torch.tensor([self._label_index(item) for item in items])
+
+    def _label_index(self, label: Any) -> int:
+        if isinstance(label, str) and label in self.labels:
+            return self.labels.index(label)
+        if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(self.labels):
+            return label
+        index = "" if isinstance(label, str) else f" (or 0 to {len(self.labels) - 1})"
+        raise ValueError(f"label {label!r} is not one of: {', '.join(self.labels)}{index}")
+
+    def prepare_images(self, image: Any) -> Float[Tensor, "b 3 s s"]:
+        """Read one image or several, each cut to its central square and resized to `image_size`.
+
+        Raises:
+            MediaError: an image that cannot be read, named.
+        """
+        from .data.media import crop_resize, read_image
+
+        several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
+        images = list(image) if several else [image]
+        if not images:
+            raise ValueError("no image was given")
+        return torch.stack([crop_resize(read_image(item), self.image_size) for item in images])
+
+    # ------------------------------------------------------------ saving and loading
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *,
+        dtype: torch.dtype | None = None,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+        **hub: Any,
+    ) -> Path:
+        """Write `config.json` and `model.safetensors`; each file is replaced whole or not at all.
+
+        Args:
+            save_directory: created if needed; other files in it are left alone.
+            dtype: store the parameters in this precision, e.g. `torch.float16`: half the size.
+            push_to_hub: upload the folder to the Hugging Face Hub afterwards.
+            repo_id: its name there; the folder's name unless given.
+            hub: further options of `push_to_hub`.
+
+        Raises:
+            ValueError: if the folder is a file, or `dtype` no floating-point type.
+        """
+        config = {
+            "labels": self.labels,
+            "image_size": self.image_size,
+            "guidance_scale": self.guidance_scale,
+            "autoencoder": asdict(self.autoencoder.config),
+            "unet": asdict(self.unet.config),
+            "diffusion": asdict(self.diffusion.config),
+        }
+        folder = save_module(save_directory, self, KIND, config, dtype)
+        if push_to_hub:
+            hub = {name: value for name, value in hub.items() if name not in ("config", "model_card_kwargs")}
+            self.push_to_hub(repo_id=repo_id or folder.name, **hub)
+        return folder
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        device: str | torch.device = "cpu",
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        force_download: bool = False,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> "LFDM":
+        """Load a model from a folder, or from the Hugging Face Hub; float32, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: a folder that `save_pretrained` wrote, or an id such as "name/model".
+                A `Path`, and a name that can only be a path, are never looked up on the Hub.
+            device: where the model shall live.
+            revision, cache_dir, force_download, local_files_only, token: of a download.
+
+        Raises:
+            CheckpointError: no checkpoint there, or a damaged, incomplete or unfitting one; the message names what.
+        """
+        options = dict(
+            revision=revision,
+            cache_dir=cache_dir,
+            force_download=force_download,
+            local_files_only=local_files_only,
+            token=token,
+        )
+        folder = find_folder(pretrained_model_name_or_path, **options)
+        where = folder / CONFIG_FILE
+        labels, image_size, scale, autoencoder, unet, diffusion = read_fields(read_config(folder, KIND), FIELDS, where)
+        configs = (
+            make_config(LFAEConfig, autoencoder, f"{where}: autoencoder"),
+            make_config(UNet3DConfig, unet, f"{where}: unet"),
+            make_config(DiffusionConfig, diffusion, f"{where}: diffusion"),
+        )
+        read_labels(labels, configs[1].num_labels, where)
+        if not isinstance(image_size, int) or not isinstance(scale, int | float):
+            raise CheckpointError(f"{where}: image_size {image_size!r} and guidance_scale {scale!r} must be numbers")
+
+        def make() -> LFDM:
+            parts = LatentFlowAutoencoder(configs[0]), UNet3D(configs[1]), GaussianDiffusion(configs[2])
+            return cls(*parts, labels=labels, image_size=image_size, guidance_scale=scale)
+
+        model = build(make, where)
+        load_weights(model, read_tensors(folder), folder / WEIGHTS_FILE)
+        return model.eval().requires_grad_(False).to(device)
+
+
+def find_folder(name: str | Path, **options: Any) -> Path:
+    """The local folder of a checkpoint: `name` itself, or where a download from the Hugging Face Hub put it.
+
+    Raises:
+        CheckpointError: neither.
+    """
+    path = Path(name).expanduser()
+    hub_id = isinstance(name, str) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not path.parent.exists()
+    if path.exists() or not hub_id:
+        return path  # whether it holds a checkpoint is for the reader of its config to say
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE], **options))
+    except Exception as error:  # whatever the network, the hub and their libraries may raise
+        reason = str(error).strip().splitlines()[0].removeprefix("Got: ") if str(error).strip() else type(error).__name__
+        raise CheckpointError(
+            f"{name!r} is no folder here and could not be fetched from the Hugging Face Hub: {reason}"
+        ) from error
+
+
+def clip_generators(seed: int, count: int) -> list[torch.Generator]:
+    """One CPU generator per clip; that of clip i depends on `seed` and i alone."""
+    return [torch.Generator().manual_seed((seed * 1_000_003 + i) % 2**63) for i in range(count)]
+
+
+def _pair_up(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Repeat one image or one label so that there are as many of both."""
+    if len(images) != len(labels) and 1 not in (len(images), len(labels)):
+        raise ValueError(
+            f"got {len(images)} images and {len(labels)} labels: give one image, one label, or as many of both"
+        )
+    count = max(len(images), len(labels))
+    return images.expand(count, -1, -1, -1), labels.expand(count)
+
+
+def _whole_number(name: str, value: Any, least: int | None, most: int | None) -> int:
+    """`value` as an int within bounds; None is no bound."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} is {value!r}; expected a whole number") from None
+    if (least is not None and number < least) or (most is not None and number > most):
+        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} is {number}; expected a whole number {bounds}")
+    return number
+
+
+@contextlib.contextmanager
+def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Normalization uses its running statistics inside; every module's mode is restored after."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True

@@ -1,0 +1,238 @@
+"""The denoiser of stage two: a UNet over a clip of latent motion, factorized into convolutions in space and attention in time."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from lfdm_lite.attention import FramePositions, Frames, LinearSpatialAttention, SpatialAttention, TemporalAttention, sinusoids
+
+
+@dataclass(frozen=True)
+class UNet3DConfig:
+    """Shape of a `UNet3D`. The defaults are those of the 64-pixel models, whose motion is 16 frames of 16x16."""
+
+    feature_channels: int = 64  # channels of z0, the latent of the given image; paper: 256
+    num_labels: int = 6  # classes; the embedding has one row more, for "no condition"
+    channels: int = 3  # flow x, flow y, occlusion
+    num_frames: int = 16  # frames over which the frame index runs from -1 to 1; paper: 40
+    dim: int = 48  # channels of the first level; paper: 64
+    dim_mults: tuple[int, ...] = (1, 2, 4)  # channels of each level, in units of dim; paper: 1, 2, 4, 8
+    blocks: int = 2  # residual blocks of a level; paper: 2
+    heads: int = 4  # attention heads; paper: 8
+    head_dim: int = 32  # features of a head; paper: 32
+    spatial_attention: tuple[str, ...] = ("none", "full", "full")  # per level "none", "linear" or "full"; the middle is full; paper: linear
+    rotary: bool = True  # rotary embedding in the temporal attentions, beside their relative position bias; paper: yes
+    norm_groups: int = 8  # groups of the group norms; paper: 8
+    init_kernel: int = 7  # pixels, size of the first convolutions; paper: 7
+    frame_index: bool = True  # give the network each frame's place in the clip, -1 to 1, as an input channel; paper: no
+    frame_embedding: bool = True  # add sinusoids of the frame's index in the temporal attentions; paper: no
+
+    def __post_init__(self):
+        if len(self.spatial_attention) != len(self.dim_mults):
+            raise ValueError(
+                f"spatial_attention={self.spatial_attention} has {len(self.spatial_attention)} entries, "
+                f"dim_mults={self.dim_mults} has {len(self.dim_mults)} levels: give one kind of attention per level"
+            )
+        unknown = set(self.spatial_attention) - {"none", "linear", "full"}
+        if unknown:
+            raise ValueError(f"spatial_attention has {sorted(unknown)}: accepted are 'none', 'linear' and 'full'")
+        if self.dim % self.norm_groups or self.dim % 2:
+            raise ValueError(f"dim={self.dim} must be even and a multiple of norm_groups={self.norm_groups}")
+
+
+class Block(nn.Module):
+    """Group norm over a whole clip, optional scale and shift per channel, SiLU, and a convolution frame by frame: conv(silu(norm(x) (1 + scale) + shift)).
+
+    A clip's frames lie behind one another in channels-last memory, so that `b c (t h) w` is the same memory as `(b t) c h w`.
+    """
+
+    def __init__(self, dim: int, dim_out: int, groups: int):
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim_out, 3, padding=1)
+        self.norm = nn.GroupNorm(groups, dim_out)
+
+    def forward(
+        self, x: Float[Tensor, "bt c h w"], frames: Frames, scale_shift: tuple[Tensor, Tensor] | None = None
+    ) -> Float[Tensor, "bt d h w"]:
+        x = self.conv(x)
+        clip = self.norm(rearrange(x, "(b t) c h w -> b c (t h) w", t=frames.count))
+        if scale_shift is not None:
+            scale, shift = scale_shift
+            clip = torch.addcmul(shift, clip, scale)
+        return rearrange(F.silu(clip), "b c (t h) w -> (b t) c h w", t=frames.count)
+
+
+class ResidualBlock(nn.Module):
+    """Two blocks of convolution, norm and SiLU; the condition (diffusion step, label) scales and shifts the first one's channels.
+
+    Source: LFDM, stage two; Ho et al. 2022 (video diffusion models): (1, 3, 3) convolutions.
+    """
+
+    def __init__(self, dim: int, dim_out: int, condition_dim: int, groups: int):
+        super().__init__()
+        self.condition = nn.Sequential(nn.SiLU(), nn.Linear(condition_dim, 2 * dim_out))
+        self.block1 = Block(dim, dim_out, groups)
+        self.block2 = Block(dim_out, dim_out, groups)
+        self.skip = nn.Conv2d(dim, dim_out, 1) if dim != dim_out else nn.Identity()
+
+    def forward(
+        self, x: Float[Tensor, "bt c h w"], condition: Float[Tensor, "b e"], frames: Frames
+    ) -> Float[Tensor, "bt d h w"]:
+        scale, shift = rearrange(self.condition(condition), "b (two d) -> two b d 1 1", two=2)
+        y = self.block1(x, frames, (1 + scale, shift))
+        return self.block2(y, frames) + self.skip(x)
+
+
+class Level(nn.Module):
+    """What happens at one resolution: residual blocks, attention in space, attention in time."""
+
+    def __init__(self, config: UNet3DConfig, dim: int, dim_out: int, spatial: str):
+        super().__init__()
+        attention = {"none": None, "linear": LinearSpatialAttention, "full": SpatialAttention}[spatial]
+        condition_dim = 8 * config.dim
+        self.blocks = nn.ModuleList(
+            ResidualBlock(dim if i == 0 else dim_out, dim_out, condition_dim, config.norm_groups) for i in range(config.blocks)
+        )
+        self.spatial = attention(dim_out, config.heads, config.head_dim) if attention else nn.Identity()
+        self.temporal = temporal_attention(config, dim_out)
+
+    def forward(
+        self, x: Float[Tensor, "bt c h w"], condition: Float[Tensor, "b e"], frames: Frames
+    ) -> Float[Tensor, "bt d h w"]:
+        for block in self.blocks:
+            x = block(x, condition, frames)
+        return self.temporal(self.spatial(x), frames)
+
+
+class Grow(nn.Module):
+    """Twice the height and width: nearest neighbour, then a convolution."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.conv = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h2 w2"]:
+        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+
+
+def temporal_attention(config: UNet3DConfig, dim: int) -> TemporalAttention:
+    """A temporal attention of the width and heads that the config asks for."""
+    return TemporalAttention(dim, config.heads, config.head_dim, config.dim if config.frame_embedding else None)
+
+
+class UNet3D(nn.Module):
+    """Looks at noisy motion, the diffusion step, the given image's latent and a label; answers with the diffusion model's target.
+
+    Frames are folded into the batch for the 2-D convolutions, a (1, 3, 3) convolution in 3-D being one, and only temporal attention and group norms see clips.
+    Concatenating z0 to each frame's input and convolving is the same as convolving z0 once and adding it to each frame, which is what happens here.
+
+    Args of `forward`:
+        x: noisy motion from `GaussianDiffusion.add_noise`; h and w multiples of 2 ** (levels - 1).
+        t: diffusion steps, 0 to num_steps - 1.
+        features: z0, from `LatentFlowAutoencoder.encode`, of the motion's height and width.
+        label: 0 to num_labels - 1, or `null_label` for no condition.
+
+    Raises:
+        ValueError: if h or w cannot be halved once per level, or the features' size differs from the motion's.
+
+    Source: LFDM, stage two; Ho et al. 2022 (video diffusion models). The frame index and its embedding are ours.
+    """
+
+    def __init__(self, config: UNet3DConfig):
+        super().__init__()
+        self.config = config
+        dims = [config.dim, *(config.dim * mult for mult in config.dim_mults)]
+        pairs = list(zip(dims[:-1], dims[1:], config.spatial_attention, strict=True))
+
+        def conv_in(channels: int, bias: bool) -> nn.Conv2d:
+            return nn.Conv2d(channels, config.dim, config.init_kernel, padding=config.init_kernel // 2, bias=bias)
+
+        self.time = nn.Sequential(nn.Linear(config.dim, 4 * config.dim), nn.GELU(), nn.Linear(4 * config.dim, 4 * config.dim))
+        self.label = nn.Embedding(config.num_labels + 1, 4 * config.dim)
+        self.positions = FramePositions(config.heads, config.head_dim if config.rotary else None, config.dim if config.frame_embedding else None)
+        self.conv_motion = conv_in(config.channels, bias=True)
+        self.conv_features = conv_in(config.feature_channels, bias=False)
+        self.conv_index = conv_in(1, bias=False) if config.frame_index else None
+        self.temporal = temporal_attention(config, config.dim)
+
+        self.down = nn.ModuleList(Level(config, dim, dim_out, spatial) for dim, dim_out, spatial in pairs)
+        self.shrink = nn.ModuleList(nn.Conv2d(dim, dim, 4, stride=2, padding=1) for dim in dims[1:-1])
+        self.middle_block1 = ResidualBlock(dims[-1], dims[-1], 8 * config.dim, config.norm_groups)
+        self.middle_spatial = SpatialAttention(dims[-1], config.heads, config.head_dim)
+        self.middle_temporal = temporal_attention(config, dims[-1])
+        self.middle_block2 = ResidualBlock(dims[-1], dims[-1], 8 * config.dim, config.norm_groups)
+        self.up = nn.ModuleList(Level(config, 2 * dim_out, dim, spatial) for dim, dim_out, spatial in reversed(pairs))
+        self.grow = nn.ModuleList(Grow(dim) for dim in dims[-2:0:-1])
+
+        self.last_block = ResidualBlock(2 * config.dim, config.dim, 8 * config.dim, config.norm_groups)
+        self.head = nn.Conv2d(config.dim, config.channels, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+
+    @property
+    def null_label(self) -> int:
+        """The label that stands for no condition."""
+        return self.config.num_labels
+
+    def forward(
+        self,
+        x: Float[Tensor, "b c t h w"],
+        t: Int[Tensor, " b"],
+        features: Float[Tensor, "b f h w"],
+        label: Int[Tensor, " b"],
+    ) -> Float[Tensor, "b c t h w"]:
+        self.check_size(x, features)
+        frames = self.positions(x.shape[2])
+        condition = torch.cat([self.time(sinusoids(t, self.config.dim)), self.label(label)], dim=-1)  # b e
+
+        y = first = self.temporal(self.conv_in(x, features), frames)  # (b t) dim h w
+        skips = []
+        for level, shrink in zip(self.down, [*self.shrink, nn.Identity()], strict=True):
+            y = level(y, condition, frames)
+            skips.append(y)
+            y = shrink(y)  # (b t) dim h/2 w/2
+
+        y = self.middle_block1(y, condition, frames)
+        y = self.middle_temporal(self.middle_spatial(y), frames)
+        y = self.middle_block2(y, condition, frames)
+
+        for level, grow in zip(self.up, [*self.grow, nn.Identity()], strict=True):
+            y = level(torch.cat([y, skips.pop()], dim=1), condition, frames)
+            y = grow(y)  # (b t) dim 2h 2w
+
+        y = self.last_block(torch.cat([y, first], dim=1), condition, frames)
+        with torch.autocast(y.device.type, enabled=False):
+            y = self.head(y.float())  # (b t) c h w
+        return rearrange(y, "(b t) c h w -> b c t h w", t=frames.count)
+
+    def conv_in(self, x: Float[Tensor, "b c t h w"], features: Float[Tensor, "b f h w"]) -> Float[Tensor, "bt d h w"]:
+        """The first convolution of [motion, frame index, z0], summand by summand: each is convolved only as often as it differs."""
+        b, _, t, h, w = x.shape
+        motion = rearrange(x, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
+        y = rearrange(self.conv_motion(motion), "(b t) d h w -> b t d h w", t=t)
+        y = y + rearrange(self.conv_features(features), "b d h w -> b 1 d h w")
+        if self.conv_index is not None:
+            index = frame_index(t, self.config.num_frames, x.device)
+            y = y + self.conv_index(repeat(index, "t -> t 1 h w", h=h, w=w))  # t d h w
+        return rearrange(y, "b t d h w -> (b t) d h w").contiguous(memory_format=torch.channels_last)
+
+    def check_size(self, x: Tensor, features: Tensor) -> None:
+        factor = 2 ** (len(self.config.dim_mults) - 1)
+        if x.shape[-2] % factor or x.shape[-1] % factor:
+            raise ValueError(
+                f"motion of {x.shape[-2]}x{x.shape[-1]} pixels cannot be halved {len(self.config.dim_mults) - 1} times: "
+                f"height and width must be multiples of {factor}; resize, or use fewer dim_mults"
+            )
+        if features.shape[-2:] != x.shape[-2:]:
+            raise ValueError(
+                f"features are {features.shape[-2]}x{features.shape[-1]}, the motion {x.shape[-2]}x{x.shape[-1]}: both must have the same size"
+            )
+
+
+def frame_index(count: int, num_frames: int, device: torch.device) -> Float[Tensor, " t"]:
+    """Place of each frame in a clip of the length that the network was made for: -1 for frame 0, which is at rest, 1 for frame num_frames - 1."""
+    return 2 * torch.arange(count, device=device) / max(num_frames - 1, 1) - 1
