@@ -1,10 +1,12 @@
 # The few commands a person types; `make help` lists them.
-# To use an environment of your own instead of .venv: make test PY=python
+# An environment of your own instead of .venv: make test PY=python
+# Your own pictures: make demo PICTURES='me.jpg you.jpg'
 
 PYTHON ?= python3
 VENV ?= .venv
 PY ?= $(VENV)/bin/python
 WORKERS ?= 2
+PICTURES ?= $(wordlist 1,2,$(sort $(wildcard assets/examples/*.png)))
 
 # Only the environment that this Makefile makes is also installed by it.
 ifeq ($(origin PY),file)
@@ -18,7 +20,8 @@ help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(ENV) ## example pictures and six labels become videos, in out/demo
-	$(PY) -m lfdm_lite.cli generate TODO
+	$(PY) -m lfdm_lite.cli generate $(PICTURES) --label all --seed 0 --scale 3 \
+		--out out/demo/clip.gif --out out/demo/clip.mp4 --sheet out/demo/sheet.png
 
 test: lint unit notebooks book ## everything that is checked
 
@@ -43,7 +46,7 @@ notebooks: $(ENV) ## run every chapter and compare with its stored outputs
 	$(PY) -m pytest --nbval chapters
 
 book: $(ENV) ## build the book to _build/html, warnings are errors
-	$(PY) -m jupyter_book.cli.main build . --config jupyter-book.yml -W -n --keep-going
+	$(PY) -m jupyter book build . --config jupyter-book.yml -W -n --keep-going
 	$(PY) -m pytest tests/test_site.py
 
 lab: $(ENV) ## open the chapters in JupyterLab

@@ -1,7 +1,7 @@
 """Attention over the pixels of a frame, and over the frames of a pixel.
 
-Activations are batches of frames, `(b t) c h w`, in channels-last memory: the vector of one pixel is contiguous, so that a token is a pixel's
-vector and no attention has to move data to form tokens. Every attention is residual: it returns its input plus what it found.
+Activations are batches of frames, `(b t) c h w`, in channels-last memory, where the vector of a pixel is contiguous: it
+is the pixel's token as it lies. Every attention is residual: it returns its input plus what it found.
 """
 
 import math
@@ -10,15 +10,16 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
 
 
 class Frames(NamedTuple):
     """What all temporal attentions of a network know about the frames; computed once per forward pass.
 
-    `bias` depends on the distance between two frames, `cos` and `sin` rotate queries and keys so that their product depends on the distance
-    too; `embedding` alone says which frame is which. Without it a clip and its reversal are hard to tell apart.
+    `bias` depends on the distance between two frames, `cos` and `sin` rotate queries and keys so that their product
+    depends on the distance too; `embedding` alone says which frame is which. Distances do not anchor frame 0: without
+    an anchor, a network easily generates clips that run backwards.
     """
 
     count: int  # number of frames t
@@ -28,8 +29,8 @@ class Frames(NamedTuple):
     embedding: Float[Tensor, "t e"] | None  # absolute: the sinusoids of the frame's index
 
 
-def sinusoids(position: Float[Tensor, " n"], dim: int, max_period: float = 10_000.0) -> Float[Tensor, "n dim"]:
-    """Sines and cosines of a position at `dim / 2` geometrically spaced frequencies from 1 to 1 / max_period, in float32.
+def sinusoids(position: Real[Tensor, " n"], dim: int, max_period: float = 10_000.0) -> Float[Tensor, "n dim"]:
+    """Sines and cosines of a position at `dim / 2` frequencies from 1 to 1 / max_period, in float32.
 
     Args:
         position: diffusion steps or frame indices.
@@ -51,8 +52,10 @@ def rotary_angles(count: int, dim: int, device: torch.device) -> Float[Tensor, "
     return (torch.arange(count, device=device)[:, None] * frequency).repeat(1, 2)
 
 
-def rotate(x: Float[Tensor, "... t d"], cos: Float[Tensor, "t d"], sin: Float[Tensor, "t d"]) -> Float[Tensor, "... t d"]:
-    """Turn each pair of features (i, i + d / 2) by its frame's angle, so that products of two frames depend on their distance.
+def rotate(
+    x: Float[Tensor, "... t d"], cos: Float[Tensor, "t d"], sin: Float[Tensor, "t d"]
+) -> Float[Tensor, "... t d"]:
+    """Turn each pair of features (i, i + d / 2) by its frame's angle: products then depend on the frames' distance.
 
     Source: Su et al. 2021, rotary position embedding.
     """
@@ -67,7 +70,7 @@ def attend(
     v: Float[Tensor, "n heads j d"],
     bias: Float[Tensor, "heads i j"] | None = None,
 ) -> Float[Tensor, "n heads i d"]:
-    """softmax(q k^T / sqrt(d) + bias) v: torch's fused kernel on a GPU, the formula itself on a CPU, where it trains about twice as fast.
+    """softmax(q k^T / sqrt(d) + bias) v: torch's fused kernel on a GPU; on a CPU the formula, which trains faster there.
 
     Source: Vaswani et al. 2017, scaled dot-product attention.
     """
@@ -80,7 +83,7 @@ def attend(
 
 
 class RelativePositionBias(nn.Module):
-    """A learned number per head and bucket of distances between two frames; near distances have a bucket each, far ones share.
+    """A learned number per head and distance between two frames; near distances have their own, far ones share.
 
     Source: Raffel et al. 2020 (T5), relative position bias.
     """
@@ -91,7 +94,7 @@ class RelativePositionBias(nn.Module):
         self.table = nn.Embedding(num_buckets, heads)
 
     def bucket(self, distance: Int[Tensor, "t t"]) -> Int[Tensor, "t t"]:
-        """Bucket of each signed distance key - query: half of the buckets for either sign, half of those for exact distances, the others logarithmic."""
+        """Bucket of each distance key - query: half of them for either sign; of those, half exact, half logarithmic."""
         half, exact = self.num_buckets // 2, self.num_buckets // 4
         far = exact + (
             torch.log(distance.abs().clamp(min=1) / exact) / math.log(self.max_distance / exact) * (half - exact)
@@ -104,10 +107,15 @@ class RelativePositionBias(nn.Module):
 
 
 class FramePositions(nn.Module):
-    """Computes `Frames` for a number of frames: relative bias, rotary angles, and (if asked) the absolute embedding of width `embedding_dim`."""
+    """Computes `Frames` for a number of frames; no rotary angles, no absolute embedding where their width is None."""
 
     def __init__(
-        self, heads: int, rotary_dim: int | None, embedding_dim: int | None, num_buckets: int = 32, max_distance: int = 32
+        self,
+        heads: int,
+        rotary_dim: int | None,
+        embedding_dim: int | None,
+        num_buckets: int = 32,
+        max_distance: int = 32,
     ):
         super().__init__()
         self.rotary_dim, self.embedding_dim = rotary_dim, embedding_dim
@@ -118,7 +126,13 @@ class FramePositions(nn.Module):
         angle = None if self.rotary_dim is None else rotary_angles(count, self.rotary_dim, device)
         frame = torch.arange(count, device=device, dtype=torch.float32)
         embedding = None if self.embedding_dim is None else sinusoids(frame, self.embedding_dim, max_period=100.0)
-        return Frames(count, None if angle is None else angle.cos(), None if angle is None else angle.sin(), self.bias(count), embedding)
+        return Frames(
+            count,
+            None if angle is None else angle.cos(),
+            None if angle is None else angle.sin(),
+            self.bias(count),
+            embedding,
+        )
 
 
 class TemporalAttention(nn.Module):
@@ -143,7 +157,10 @@ class TemporalAttention(nn.Module):
         tokens = self.norm(rearrange(x, "(b t) c h w -> b h w t c", t=frames.count))
         if self.frame is not None:
             tokens = tokens + self.frame(frames.embedding)
-        q, k, v = rearrange(self.to_qkv(tokens), "b h w t (qkv heads d) -> qkv (b h w) heads t d", qkv=3, heads=self.heads)
+        q, k, v = (
+            rearrange(part, "b h w t (heads d) -> (b h w) heads t d", heads=self.heads)
+            for part in self.to_qkv(tokens).chunk(3, dim=-1)
+        )
         if frames.cos is not None:
             q, k = rotate(q, frames.cos, frames.sin), rotate(k, frames.cos, frames.sin)
         found = attend(q, k, v, frames.bias)  # (b h w) heads t d
@@ -166,7 +183,10 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h w"]:
         tokens = self.norm(rearrange(x, "bt c h w -> bt (h w) c"))
-        q, k, v = rearrange(self.to_qkv(tokens), "bt n (qkv heads d) -> qkv bt heads n d", qkv=3, heads=self.heads)
+        q, k, v = (
+            rearrange(part, "bt n (heads d) -> bt heads n d", heads=self.heads)
+            for part in self.to_qkv(tokens).chunk(3, dim=-1)
+        )
         found = rearrange(self.read(q, k, v), "bt heads n d -> bt n (heads d)")
         return x + rearrange(self.to_out(found), "bt (h w) c -> bt c h w", h=x.shape[2])
 
@@ -179,7 +199,7 @@ class SpatialAttention(nn.Module):
 class LinearSpatialAttention(SpatialAttention):
     """Every pixel reads from one summary of its frame: cost grows with the number of pixels, for large feature maps.
 
-    The summary `sum_n softmax_n(k)_n v_n^T` is a d x d matrix per head, which each query (softmax over its features) reads.
+    The summary sum_n softmax_n(k)_n v_n^T is a d x d matrix per head; each query, softmax over its features, reads it.
 
     Source: Shen et al. 2021, efficient attention with linear complexity; LFDM, stage two.
     """

@@ -1,6 +1,7 @@
-"""Checkpoint folders: `model.safetensors` + `config.json`, written so that a reader never meets half a file, read with every surprise named.
+"""Checkpoint folders: `model.safetensors` and `config.json`.
 
-Everything that a checkpoint can have wrong ends in one `CheckpointError` with one line: what was found, what was expected, what to do.
+They are written so that a reader never meets half a file. Everything that can be wrong with one ends in a
+`CheckpointError` of one line: what was found, what was expected.
 """
 
 import json
@@ -8,7 +9,7 @@ import os
 import tempfile
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -80,7 +81,7 @@ def save_module(
     from safetensors.torch import save_file
 
     if dtype is not None and not dtype.is_floating_point:
-        raise ValueError(f"dtype {dtype} is not a floating-point type: use torch.float32, torch.float16 or torch.bfloat16")
+        raise ValueError(f"dtype {dtype} is not a floating-point type, such as torch.float16 or torch.float32")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"cannot save a checkpoint to {folder}: it is a file, not a folder")
@@ -133,7 +134,7 @@ def read_config(folder: str | Path, kind: str | None = None) -> dict[str, Any]:
     return config
 
 
-def read_fields(config: Mapping[str, Any], names: typing.Iterable[str], where: str | Path) -> tuple[Any, ...]:
+def read_fields(config: Mapping[str, Any], names: Iterable[str], where: str | Path) -> tuple[Any, ...]:
     """Pick the named fields of a config that must have these and no others (beside "kind" and "format_version").
 
     Raises:
@@ -184,7 +185,7 @@ def make_config(cls: type[Config], values: Any, where: str | Path) -> Config:
     try:
         return cls(**arguments)
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{where} does not describe a {cls.__name__}: {_one_line(error)}") from None
+        raise CheckpointError(f"{where} does not fit {cls.__name__}: {_one_line(error)}") from None
 
 
 def _decode(hint: Any, value: Any, where: str) -> Any:

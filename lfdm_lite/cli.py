@@ -57,8 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `lfdm info | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except SystemExit as stop:  # after --help
+        return int(stop.code or 0)
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        if os.environ.get("LFDM_DEBUG"):
+        of_ours = isinstance(error, ImportError) and (error.name or "").startswith("lfdm_lite")
+        if of_ours or os.environ.get("LFDM_DEBUG"):
             raise
         print(MESSAGE_PREFIX + describe(error), file=sys.stderr)
         return 2
@@ -104,7 +107,7 @@ def parse(options: type, prog: str, arguments: Sequence[str], **settings):
 
 def describe(error: BaseException) -> str:
     """An exception as one line for whoever typed the command."""
-    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("lfdm_lite"):
+    if isinstance(error, ModuleNotFoundError) and error.name:
         return f"this needs the package {error.name!r}, which is not installed: pip install 'lfdm_lite[all]'"
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}"

@@ -38,8 +38,14 @@ class GeneratedVideo:
         clip = slice(index, None if index == -1 else index + 1)
         if not -len(self) <= index < len(self):
             raise IndexError(f"clip {index} of {len(self)}")
-        names = self.label_names[clip]
-        return GeneratedVideo(self.video[clip], self.flow[clip], self.occlusion[clip], names, self.source[clip], self.seed)
+        return GeneratedVideo(
+            self.video[clip],
+            self.flow[clip],
+            self.occlusion[clip],
+            self.label_names[clip],
+            self.source[clip],
+            self.seed,
+        )
 
     def __repr__(self) -> str:
         b, _, t, h, w = self.video.shape
@@ -65,22 +71,12 @@ class GeneratedVideo:
         path = check_suffix(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".png":
-            write_png(path, magnify(self.sheet(), scale))
+            write_png(path, magnify(contact_sheet(self.video, self.label_names, self.source), scale))
         elif path.suffix.lower() == ".gif":
             write_gif(path, magnify(tile(self.video), scale), fps=fps)
         else:
             write_mp4(path, magnify(tile(self.video), scale), fps=fps)
         return path
-
-    def sheet(self, frames: int = 8) -> Float[Tensor, "3 y x"]:
-        """A still: one row a clip, headed by the given image and its label, then `frames` frames spread over time."""
-        times = torch.linspace(0, self.video.shape[2] - 1, min(frames, self.video.shape[2])).round().long()
-        rows = []
-        for name, image, clip in zip(self.label_names, self.source, self.video, strict=True):
-            pictures = [image, *clip[:, times].unbind(1)]
-            row = torch.cat([F.pad(picture, (1, 1, 1, 1), value=1.0) for picture in pictures], dim=2)
-            rows.append(torch.cat([_text(name, row.shape[2]), row], dim=1))
-        return torch.cat(rows, dim=1)
 
     def _repr_html_(self) -> str:
         """One playing GIF a clip, captioned with its label."""
@@ -114,6 +110,22 @@ def check_suffix(path: str | Path) -> Path:
     if path.is_dir():
         raise ValueError(f"cannot save a video as {path}: it is a folder")
     return path
+
+
+def contact_sheet(
+    video: Float[Tensor, "b 3 t h w"],
+    names: list[str],
+    source: Float[Tensor, "b 3 h w"] | None = None,
+    frames: int = 8,
+) -> Float[Tensor, "3 y x"]:
+    """A still of several clips: a name, and below it `source` (if given) and `frames` frames spread over time."""
+    times = torch.linspace(0, video.shape[2] - 1, min(frames, video.shape[2])).round().long()
+    rows = []
+    for i, (name, clip) in enumerate(zip(names, video, strict=True)):
+        pictures = [*clip[:, times].unbind(1)] if source is None else [source[i], *clip[:, times].unbind(1)]
+        row = torch.cat([F.pad(picture, (1, 1, 1, 1), value=1.0) for picture in pictures], dim=2)
+        rows.append(torch.cat([_text(name, row.shape[2]), row], dim=1))
+    return torch.cat(rows, dim=1)
 
 
 def tile(video: Float[Tensor, "b 3 t h w"], columns: int | None = None) -> Float[Tensor, "3 t y x"]:

@@ -69,7 +69,8 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         labels = [str(label) for label in labels]
         stride, levels = autoencoder.config.latent_stride, len(unet.config.dim_mults)
         if len(labels) != unet.config.num_labels or len(set(labels)) != len(labels):
-            raise ValueError(f"labels are {labels}; expected {unet.config.num_labels} different names, one per label of the UNet")
+            count = unet.config.num_labels
+            raise ValueError(f"labels are {labels}; expected {count} different names, one per label of the UNet")
         if unet.config.feature_channels != autoencoder.config.latent_channels:
             raise ValueError(
                 f"the UNet expects latents of {unet.config.feature_channels} channels, "
@@ -299,7 +300,7 @@ def find_folder(name: str | Path, **options: Any) -> Path:
     try:
         return Path(snapshot_download(name, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE], **options))
     except Exception as error:  # whatever the network, the hub and their libraries may raise
-        reason = str(error).strip().splitlines()[0].removeprefix("Got: ") if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].removeprefix("Got: ")
         raise CheckpointError(
             f"{name!r} is no folder here and could not be fetched from the Hugging Face Hub: {reason}"
         ) from error

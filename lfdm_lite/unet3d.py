@@ -1,4 +1,4 @@
-"""The denoiser of stage two: a UNet over a clip of latent motion, factorized into convolutions in space and attention in time."""
+"""The denoiser of stage two: a UNet over clips of latent motion, with convolutions in space and attention in time."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from einops import rearrange, repeat
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from lfdm_lite.attention import FramePositions, Frames, LinearSpatialAttention, SpatialAttention, TemporalAttention, sinusoids
+from .attention import FramePositions, Frames, LinearSpatialAttention, SpatialAttention, TemporalAttention, sinusoids
 
 
 @dataclass(frozen=True)
@@ -19,35 +19,41 @@ class UNet3DConfig:
     num_labels: int = 6  # classes; the embedding has one row more, for "no condition"
     channels: int = 3  # flow x, flow y, occlusion
     num_frames: int = 16  # frames over which the frame index runs from -1 to 1; paper: 40
-    dim: int = 48  # channels of the first level; paper: 64
-    dim_mults: tuple[int, ...] = (1, 2, 4)  # channels of each level, in units of dim; paper: 1, 2, 4, 8
-    blocks: int = 2  # residual blocks of a level; paper: 2
-    heads: int = 4  # attention heads; paper: 8
+    dim: int = 32  # width of the embeddings, and channels of the first level where its multiple is 1; paper: 64
+    dim_mults: tuple[int, ...] = (1, 3, 6)  # channels of each level, in units of dim; paper: 1, 2, 4, 8
+    blocks: int = 1  # residual blocks of a level; paper: 2
+    heads: int = 2  # attention heads; paper: 8
     head_dim: int = 32  # features of a head; paper: 32
-    spatial_attention: tuple[str, ...] = ("none", "full", "full")  # per level "none", "linear" or "full"; the middle is full; paper: linear
-    rotary: bool = True  # rotary embedding in the temporal attentions, beside their relative position bias; paper: yes
+    spatial_attention: tuple[str, ...] | None = None  # per level "none", "linear", "full"; None: full but in the first
+    # level; the middle is always full; paper: linear
+    rotary: bool = False  # rotary embedding in the temporal attentions, beside their relative position bias; paper: yes
     norm_groups: int = 8  # groups of the group norms; paper: 8
     init_kernel: int = 7  # pixels, size of the first convolutions; paper: 7
     frame_index: bool = True  # give the network each frame's place in the clip, -1 to 1, as an input channel; paper: no
     frame_embedding: bool = True  # add sinusoids of the frame's index in the temporal attentions; paper: no
 
     def __post_init__(self):
-        if len(self.spatial_attention) != len(self.dim_mults):
+        if len(self.spatial_kinds) != len(self.dim_mults):
             raise ValueError(
-                f"spatial_attention={self.spatial_attention} has {len(self.spatial_attention)} entries, "
+                f"spatial_attention={self.spatial_attention} has {len(self.spatial_kinds)} entries, "
                 f"dim_mults={self.dim_mults} has {len(self.dim_mults)} levels: give one kind of attention per level"
             )
-        unknown = set(self.spatial_attention) - {"none", "linear", "full"}
+        unknown = set(self.spatial_kinds) - {"none", "linear", "full"}
         if unknown:
             raise ValueError(f"spatial_attention has {sorted(unknown)}: accepted are 'none', 'linear' and 'full'")
         if self.dim % self.norm_groups or self.dim % 2:
             raise ValueError(f"dim={self.dim} must be even and a multiple of norm_groups={self.norm_groups}")
 
+    @property
+    def spatial_kinds(self) -> tuple[str, ...]:
+        """Kind of spatial attention of each level."""
+        return self.spatial_attention or ("none", *["full"] * (len(self.dim_mults) - 1))
+
 
 class Block(nn.Module):
-    """Group norm over a whole clip, optional scale and shift per channel, SiLU, and a convolution frame by frame: conv(silu(norm(x) (1 + scale) + shift)).
+    """silu(scale norm(conv(x)) + shift): the convolution sees one frame, the group norm a whole clip.
 
-    A clip's frames lie behind one another in channels-last memory, so that `b c (t h) w` is the same memory as `(b t) c h w`.
+    A clip's frames lie behind one another in channels-last memory: `b c (t h) w` is the memory of `(b t) c h w`.
     """
 
     def __init__(self, dim: int, dim_out: int, groups: int):
@@ -67,7 +73,7 @@ class Block(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two blocks of convolution, norm and SiLU; the condition (diffusion step, label) scales and shifts the first one's channels.
+    """Two blocks; the condition (diffusion step and label) scales and shifts the channels of the first.
 
     Source: LFDM, stage two; Ho et al. 2022 (video diffusion models): (1, 3, 3) convolutions.
     """
@@ -95,7 +101,8 @@ class Level(nn.Module):
         attention = {"none": None, "linear": LinearSpatialAttention, "full": SpatialAttention}[spatial]
         condition_dim = 8 * config.dim
         self.blocks = nn.ModuleList(
-            ResidualBlock(dim if i == 0 else dim_out, dim_out, condition_dim, config.norm_groups) for i in range(config.blocks)
+            ResidualBlock(dim if i == 0 else dim_out, dim_out, condition_dim, config.norm_groups)
+            for i in range(config.blocks)
         )
         self.spatial = attention(dim_out, config.heads, config.head_dim) if attention else nn.Identity()
         self.temporal = temporal_attention(config, dim_out)
@@ -125,10 +132,11 @@ def temporal_attention(config: UNet3DConfig, dim: int) -> TemporalAttention:
 
 
 class UNet3D(nn.Module):
-    """Looks at noisy motion, the diffusion step, the given image's latent and a label; answers with the diffusion model's target.
+    """Sees noisy motion, the diffusion step, the given image's latent z0 and a label; answers the diffusion's target.
 
-    Frames are folded into the batch for the 2-D convolutions, a (1, 3, 3) convolution in 3-D being one, and only temporal attention and group norms see clips.
-    Concatenating z0 to each frame's input and convolving is the same as convolving z0 once and adding it to each frame, which is what happens here.
+    Frames are folded into the batch: a (1, 3, 3) convolution is a 2-D convolution of each frame, and only temporal
+    attention and group norms see clips. Input as in LFDM: z0 concatenated to each frame's noisy motion; convolving z0
+    once and adding the result to each frame is the same.
 
     Args of `forward`:
         x: noisy motion from `GaussianDiffusion.add_noise`; h and w multiples of 2 ** (levels - 1).
@@ -146,14 +154,18 @@ class UNet3D(nn.Module):
         super().__init__()
         self.config = config
         dims = [config.dim, *(config.dim * mult for mult in config.dim_mults)]
-        pairs = list(zip(dims[:-1], dims[1:], config.spatial_attention, strict=True))
+        pairs = list(zip(dims[:-1], dims[1:], config.spatial_kinds, strict=True))
 
         def conv_in(channels: int, bias: bool) -> nn.Conv2d:
             return nn.Conv2d(channels, config.dim, config.init_kernel, padding=config.init_kernel // 2, bias=bias)
 
-        self.time = nn.Sequential(nn.Linear(config.dim, 4 * config.dim), nn.GELU(), nn.Linear(4 * config.dim, 4 * config.dim))
+        self.time = nn.Sequential(
+            nn.Linear(config.dim, 4 * config.dim), nn.GELU(), nn.Linear(4 * config.dim, 4 * config.dim)
+        )
         self.label = nn.Embedding(config.num_labels + 1, 4 * config.dim)
-        self.positions = FramePositions(config.heads, config.head_dim if config.rotary else None, config.dim if config.frame_embedding else None)
+        self.positions = FramePositions(
+            config.heads, config.head_dim if config.rotary else None, config.dim if config.frame_embedding else None
+        )
         self.conv_motion = conv_in(config.channels, bias=True)
         self.conv_features = conv_in(config.feature_channels, bias=False)
         self.conv_index = conv_in(1, bias=False) if config.frame_index else None
@@ -210,7 +222,7 @@ class UNet3D(nn.Module):
         return rearrange(y, "(b t) c h w -> b c t h w", t=frames.count)
 
     def conv_in(self, x: Float[Tensor, "b c t h w"], features: Float[Tensor, "b f h w"]) -> Float[Tensor, "bt d h w"]:
-        """The first convolution of [motion, frame index, z0], summand by summand: each is convolved only as often as it differs."""
+        """The convolution of [motion, frame index, z0], summand by summand, each computed as often as it differs."""
         b, _, t, h, w = x.shape
         motion = rearrange(x, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
         y = rearrange(self.conv_motion(motion), "(b t) d h w -> b t d h w", t=t)
@@ -221,18 +233,19 @@ class UNet3D(nn.Module):
         return rearrange(y, "b t d h w -> (b t) d h w").contiguous(memory_format=torch.channels_last)
 
     def check_size(self, x: Tensor, features: Tensor) -> None:
-        factor = 2 ** (len(self.config.dim_mults) - 1)
-        if x.shape[-2] % factor or x.shape[-1] % factor:
+        (h, w), halvings = x.shape[-2:], len(self.config.dim_mults) - 1
+        if h % 2**halvings or w % 2**halvings:
             raise ValueError(
-                f"motion of {x.shape[-2]}x{x.shape[-1]} pixels cannot be halved {len(self.config.dim_mults) - 1} times: "
-                f"height and width must be multiples of {factor}; resize, or use fewer dim_mults"
+                f"motion of {h}x{w} pixels cannot be halved {halvings} times: height and width must be "
+                f"multiples of {2**halvings}; resize, or use fewer dim_mults"
             )
         if features.shape[-2:] != x.shape[-2:]:
             raise ValueError(
-                f"features are {features.shape[-2]}x{features.shape[-1]}, the motion {x.shape[-2]}x{x.shape[-1]}: both must have the same size"
+                f"features are {features.shape[-2]}x{features.shape[-1]}, the motion is {h}x{w}: "
+                "both must have the same size"
             )
 
 
 def frame_index(count: int, num_frames: int, device: torch.device) -> Float[Tensor, " t"]:
-    """Place of each frame in a clip of the length that the network was made for: -1 for frame 0, which is at rest, 1 for frame num_frames - 1."""
+    """Place of each frame in a clip of `num_frames`: -1 for frame 0, which is at rest, 1 for the last."""
     return 2 * torch.arange(count, device=device) / max(num_frames - 1, 1) - 1

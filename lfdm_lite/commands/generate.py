@@ -9,6 +9,7 @@ from tyro.conf import Positional, UseAppendAction, arg
 from ..cli import UsageError, parse
 from .common import Flag, default_checkpoint, file_name, pick_device
 
+
 @dataclass(frozen=True)
 class Generate:
     """Turn an image and a label into a video.
@@ -53,13 +54,13 @@ def generate(arguments: list[str]) -> None:
     if not options.image:
         raise UsageError("no image was given: lfdm generate IMAGE --label LABEL")
     outs = options.out or (Path("out.gif"),)
-    from .generated import check_suffix  # torch loads here; --help and mistyped options need not wait for it
+    from ..generated import check_suffix  # torch loads here; --help and mistyped options need not wait for it
 
     for path in (*outs, *([options.sheet] if options.sheet else [])):
         check_suffix(path)
     if options.sheet and options.sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet {options.sheet}: the name must end in .png")
-    from .pipeline import LFDM
+    from ..pipeline import LFDM
 
     model = LFDM.from_pretrained(options.checkpoint or default_checkpoint()).to(pick_device(options.device))
     if not options.label:
@@ -76,11 +77,13 @@ def generate(arguments: list[str]) -> None:
         seed=options.seed,
         progress=not options.quiet,
     )
-    written = []
+    written: list[Path] = []
     for i, (image, label) in enumerate(zip(images, result.label_names, strict=True)):
         parts = ([image.stem] if len(options.image) > 1 else []) + ([label] if len(labels) > 1 else [])
         for out in outs:
             path = out.with_name("-".join([out.stem, *map(file_name, parts)]) + out.suffix)
+            if path in written:  # the same label twice, or two images of one name
+                path = path.with_name(f"{path.stem}-{i}{path.suffix}")
             written.append(result[i].save(path, fps=options.fps, scale=options.scale))
     if options.sheet:
         written.append(result.save(options.sheet, scale=options.scale))

@@ -15,7 +15,9 @@ from .common import default_checkpoint
 class Info:
     """Print what is in a checkpoint, how it was trained (its recipe.json), and its metrics (its metrics.json)."""
 
-    checkpoint: Positional[Annotated[str, arg(metavar="CHECKPOINT", help_behavior_hint="(default: the shipped faces64)")]] = ""
+    checkpoint: Positional[
+        Annotated[str, arg(metavar="CHECKPOINT", help_behavior_hint="(default: the shipped faces64)")]
+    ] = ""
     """A checkpoint folder, or a model's id on the Hugging Face Hub."""
 
 
@@ -31,7 +33,8 @@ def info(arguments: list[str]) -> None:
     print(f"{folder}: {kind}, format {version}\n")
     print(weights_table(folder))
     print(f"\n{WEIGHTS_FILE}: {(folder / WEIGHTS_FILE).stat().st_size / 1e6:.1f} MB")
-    for title, values in ((CONFIG_FILE, config), *((name, beside(folder / name)) for name in ("recipe.json", "metrics.json"))):
+    recipe, metrics = beside(folder / "recipe.json"), beside(folder / "metrics.json")
+    for title, values in ((CONFIG_FILE, config), ("recipe.json", recipe), ("metrics.json", metrics)):
         if values is not None:
             print(f"\n{title}")
             print("\n".join(outline(values, "  ")))
@@ -60,7 +63,8 @@ def weights_table(folder: Path) -> str:
     rows = []
     for part, members in [*parts.items(), ("all", list(tensors.values()))]:
         types = ", ".join(sorted({str(t.dtype).removeprefix("torch.") for t in members}))
-        rows.append(f"  {part:<12} {sum(t.numel() for t in members):>12,} numbers in {len(members):>3} tensors ({types})")
+        count = sum(t.numel() for t in members)
+        rows.append(f"  {part:<12} {count:>12,} numbers in {len(members):>3} tensors ({types})")
     return "\n".join(rows)
 
 
@@ -81,8 +85,7 @@ def outline(values: Any, indent: str = "") -> list[str]:
     if isinstance(values, dict):
         lines = []
         for name, value in values.items():
-            nested = isinstance(value, dict) or (isinstance(value, list) and any(isinstance(v, dict | list) for v in value))
-            if nested:
+            if has_parts(value):
                 lines += [f"{indent}{name}", *outline(value, indent + "  ")]
             else:
                 lines.append(f"{indent}{name}: {plain(value)}")
@@ -92,7 +95,22 @@ def outline(values: Any, indent: str = "") -> list[str]:
     return [f"{indent}{plain(values)}"]
 
 
+def has_parts(value: Any) -> bool:
+    """Whether a value needs lines of its own."""
+    if isinstance(value, list):
+        return any(isinstance(v, dict | list) for v in value)
+    return isinstance(value, dict) and not is_estimate(value)
+
+
+def is_estimate(value: Any) -> bool:
+    """Whether these are the fields of a `metrics.Estimate`."""
+    return isinstance(value, dict) and {"value", "low", "high"} <= set(value)
+
+
 def plain(value: Any) -> str:
+    """One value; an estimate with its interval reads 27.1 [26.8, 27.4] (n = 120)."""
+    if is_estimate(value):
+        return f"{plain(value['value'])} [{plain(value['low'])}, {plain(value['high'])}] (n = {value.get('n', '?')})"
     if isinstance(value, list):
         return ", ".join(map(plain, value))
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,8 @@
 """`lfdm train`: one stage, with the defaults of a preset and overrides for everything."""
 
+import inspect
 import json
+import re
 import sys
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
@@ -30,9 +32,9 @@ def train(arguments: list[str]) -> None:
     stage, rest = pick("lfdm train", "STAGE", (*STAGES, "decoder"), arguments)
     if stage == "decoder":
         raise UsageError("training the decoder alone is not available yet; autoencoder, diffusion and judge are")
-    from . import training
-    from .checkpoints import make_config
-    from .training.loop import Stopped
+    from .. import training
+    from ..checkpoints import make_config
+    from ..training.loop import Stopped
 
     preset = value_of("--preset", rest) or "faces64"
     if preset not in training.PRESETS:
@@ -53,24 +55,26 @@ def train(arguments: list[str]) -> None:
 
 
 def parse_run(prog: str, arguments: list[str], preset: str, default: Any) -> tuple[Train, Any]:
-    """Parse `Train` and a run's config together; the config's optimizer and loop options need no prefix."""
-    hints = {f.name: type(getattr(default, f.name)) for f in fields(default)}
-    flat = {"optim", "loop"}
-    Options = make_dataclass(
-        "Options",
-        [
-            ("run", Annotated[Train, arg(name="")]),
-            *(
-                (
-                    f.name,
-                    Annotated[hints[f.name], arg(name="")] if f.name in flat else hints[f.name],
-                    field(default=getattr(default, f.name)),
-                )
-                for f in fields(default)
-            ),
-        ],
-        frozen=True,
-    )
-    Options.__doc__ = f"Train one stage. Defaults are those of --preset {preset}."
+    """Parse `Train` and a run's config together.
+
+    The config's own fields and those of its optimizer and loop become plain options (`--steps`); those of its other
+    parts are prefixed (`--model.width`).
+    """
+    meaning = comments(type(default))
+
+    def option(name: str) -> Any:
+        if name in ("optim", "loop"):
+            return Annotated[type(getattr(default, name)), arg(name="")]
+        return Annotated[type(getattr(default, name)), arg(help=meaning.get(name, ""))]
+
+    names = [f.name for f in fields(default)]
+    members = [(name, option(name), field(default=getattr(default, name))) for name in names]
+    Options = make_dataclass("Options", [("run", Annotated[Train, arg(name="")]), *members], frozen=True)
+    Options.__doc__ = f"Train one stage. The defaults are those of --preset {preset}."
     options = parse(Options, prog, arguments)
-    return options.run, type(default)(**{f.name: getattr(options, f.name) for f in fields(default)})
+    return options.run, type(default)(**{name: getattr(options, name) for name in names})
+
+
+def comments(cls: type) -> dict[str, str]:
+    """The comment behind each field of a dataclass."""
+    return dict(re.findall(r"^    (\w+): .*?  # (.*)$", inspect.getsource(cls), re.MULTILINE))

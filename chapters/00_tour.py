@@ -1,0 +1,383 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 Tour: an image, a label, a video
+#
+# You give a picture and a word. You get a video of that picture doing what the word says. In this chapter you run
+# the whole system once from the outside. Then you open it and look at everything that travels between picture and video.
+#
+# **At the end you can**
+#
+# * generate videos with the trained model that comes with this book, and control their randomness;
+# * name the four things that a video is made of here: a latent map, a flow, an occlusion map, and a decoder's paint;
+# * say which of them is invented and which is carried over;
+# * say what the model cannot do.
+#
+# **You need** the installed environment, and nothing from other chapters. **It takes** about 20 minutes to read, and
+# RUN-TIME on two CPU cores.
+#
+# ![Block diagram. An image goes through the encoder to the latent map z0. Noise, z0 and a label go into the diffusion model, which gives flow and occlusion. Warping and masking z0 with them gives moved latents, and the decoder turns these into frames.](../assets/figures/road.svg)
+#
+# *The road of this book. Boxes are networks or operations, words on the arrows are what travels. The dark boxes were
+# trained first, on videos without labels. The light box was trained second, to draw flow and occlusion from noise.*
+
+# %% [markdown]
+# ## From the outside
+#
+# Three cells. The first loads the model. It knows six labels.
+
+# %%
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import torch
+
+import lfdm_lite as lfdm
+
+ASSETS = Path("../assets")
+model = lfdm.LFDM.from_pretrained(ASSETS / "checkpoints" / "faces64")
+model.labels
+
+# %% [markdown]
+# The second takes a picture. The person in it was drawn by a program, and was in no clip that the model was trained on. Their face is at rest.
+# `prepare_images` cuts a picture to its central square and resizes it to what the model expects.
+
+# %% mystnb={"image": {"alt": "The given picture: a drawn face at rest."}}
+picture = sorted((ASSETS / "examples").glob("*.png"))[0]
+image = model.prepare_images(picture)  # (1, 3, 64, 64), RGB in [0, 1]
+assert image.min() >= 0 and image.max() <= 1
+print(tuple(image.shape))
+lfdm.viz.show_images(image, titles=["given"])
+
+# %% [markdown]
+# The third generates six videos, one a label. `seed` fixes the noise that they start from.
+
+# %% tags=["nbval-ignore-output"]
+clips = model.generate(picture, model.labels, seed=0, progress=False)
+clips
+
+# %% [markdown]
+# *Six generated videos of 16 frames, played in a loop. Each starts from the given face and puts on one expression.* The same as a still:
+
+# %% mystnb={"image": {"alt": "Six rows of frames, one for each label, time from left to right. Each row starts with the given face at rest and ends in an expression."}}
+assert clips.video.shape == (6, 3, 16, 64, 64)
+lfdm.viz.show_strips(clips.video[:, :, ::3], titles=clips.label_names)
+
+# %% [markdown]
+# *One row a label, every third frame, time from left to right. Compare mouths, brows and lids between rows; then compare
+# hair, skin, clothes and background. The first differ. The second do not.*
+#
+# How well does it start from the given face? We measure in decibels (peak signal-to-noise ratio): each 10 dB is a tenth of the squared error.
+
+# %%
+def psnr(a, b):
+    """Peak signal-to-noise ratio of pictures in [0, 1], in dB, one a picture."""
+    return -10 * (a - b).square().flatten(1).mean(1).log10()
+
+
+first_frames = psnr(clips.video[:, :, 0], image)
+last_frames = psnr(clips.video[:, :, -1], image)
+assert (first_frames > 20).all()  # every clip starts at the given picture ...
+assert first_frames.mean() > last_frames.mean()  # ... and leaves it
+print("all clips start near the given picture:", bool((first_frames > 20).all()))
+
+# %% [markdown]
+# **One picture has many videos.** A clip is a function of the picture, the label and the noise. The same seed gives the
+# same clip. Another seed gives another clip of the same label.
+
+# %%
+again = model.generate(picture, model.labels[0], seed=0, progress=False)
+other = model.generate(picture, model.labels[0], seed=1, progress=False)
+
+torch.testing.assert_close(again.video[0], clips.video[0], atol=2e-3, rtol=0)
+difference = lfdm.end_point_error(other.flow, again.flow, pixels=True)  # in pixels of the latent map
+assert difference > 0.01
+print("same seed, same clip; other seed, other motion:", bool(difference > 0.01))
+
+# %% [markdown]
+# ## From the inside
+#
+# That was `generate`. Now you do what it does, step by step, for one label. It has four steps:
+#
+# | | | |
+# |---|---|---|
+# | 1 | $z_0 = E(x)$ | the encoder turns the picture into a latent map |
+# | 2 | $(f, m) \sim p(f, m \mid z_0, y)$ | the diffusion model draws flow and occlusion for all frames at once |
+# | 3 | $\hat z = m \odot \mathrm{warp}(z_0, f)$ | the latent map is moved, and what cannot be seen is blanked |
+# | 4 | $\hat x = D(\hat z)$ | the decoder paints the frames |
+
+# %% [markdown]
+# ### 1. The picture becomes a latent map
+#
+# $z_0 = E(x)$ has many channels and a quarter of the picture's height and width.
+
+# %% mystnb={"image": {"alt": "The given picture, and four channels of its latent map in grey. Outlines of head, eyes and mouth can be made out at the same places as in the picture."}}
+with torch.no_grad():
+    z0 = model.autoencoder.encode(image)
+
+stride = model.autoencoder.config.latent_stride
+assert z0.shape[-2:] == (64 // stride, 64 // stride)
+print("latent map:", tuple(z0.shape))
+
+busiest = z0[0].flatten(1).std(1).topk(4).indices
+channels = [z / z.max() for z in z0[0, busiest]]
+lfdm.viz.show_images([image[0], *channels], titles=["given", *(f"channel {i}" for i in busiest.tolist())])
+
+# %% [markdown]
+# *The picture, and the four channels of $z_0$ that vary most, bright where they are large. You can find eyes and mouth in them.*
+#
+# It is a *map*: what $z_0$ says at a place comes from that place in the picture. That is what makes it possible to move it. Check it: blank the
+# lower right quarter of the picture, and look at the upper left quarter of $z_0$.
+
+# %%
+blanked = image.clone()
+blanked[:, :, 32:, 32:] = 0
+with torch.no_grad():
+    changed = (model.autoencoder.encode(blanked) - z0).abs().amax(dim=(0, 1)) > 1e-5  # (16, 16)
+
+assert not changed[:6, :6].any()  # far away: nothing
+assert changed[10:, 10:].any()  # there: something
+print("changed places in the upper left:", int(changed[:6, :6].sum()))
+
+# %% [markdown]
+# ### 2. Noise becomes motion
+#
+# The flow $f$ says for every place of every new frame where to look in $z_0$. The occlusion map $m$ says how much of this place can be seen
+# there. Both together are three numbers for each of 16 frames and 16 x 16 places. The diffusion model starts with three random numbers instead, and cleans them
+# in 20 steps. It sees $z_0$ and the label at each step.
+#
+# `callback` hands us what exists after each step.
+
+# %%
+from lfdm_lite.pipeline import clip_generators
+from lfdm_lite.samplers import guided, sample
+
+steps = []
+denoise = guided(model.unet, z0, model.label_indices("surprise"), model.guidance_scale)
+x0 = sample(
+    model.diffusion,
+    denoise,
+    shape=(1, 3, 16, *z0.shape[-2:]),
+    sampler="dpm++",
+    steps=20,
+    generator=clip_generators(seed=0, count=1),
+    progress=False,
+    callback=lambda i, t, x, x0: steps.append(x),
+)
+motion = model.diffusion.unpack_motion(x0)
+print("flow:", tuple(motion.flow.shape), " occlusion:", tuple(motion.occlusion.shape))
+
+# %% [markdown]
+# This is what `generate` did, to the last digits that matter; and each step came nearer to the result.
+
+# %%
+surprise = model.generate(picture, "surprise", seed=0, progress=False)
+torch.testing.assert_close(motion.flow, surprise.flow, atol=1e-3, rtol=0)
+
+distance = torch.stack([(x - x0).square().mean() for x in steps])
+assert (distance.diff() <= 1e-6).all()
+print("every step comes nearer:", bool((distance.diff() <= 1e-6).all()))
+
+# %% mystnb={"image": {"alt": "The flow of one frame in colours after 1, 6, 11, 16 and 20 steps: coloured noise at first, then smooth coloured regions on a white ground."}}
+frame = 12
+stages = [model.diffusion.unpack_motion(steps[i]).flow[:, :, frame] for i in (0, 5, 10, 15, 19)]
+longest = stages[-1].norm(dim=1).max().item()
+pictures = [lfdm.flow_to_rgb(flow, max_norm=longest)[0] for flow in stages]
+lfdm.viz.show_images(pictures, titles=[f"after {n} steps" for n in (1, 6, 11, 16, 20)])
+
+# %% [markdown]
+# *The flow of frame 12 while it is being drawn. Hue is the direction in which to look: right is red, down is yellow, left is cyan, up is violet. Depth of
+# colour is how far; white means "look here, nothing moved". Grain at first, then a few smooth regions: brows, lids, mouth.*
+#
+# Flow has a unit. The picture spans $[-1, 1]$, so a flow of 1 is half a picture, 32 pixels. How far do things move, frame by frame?
+
+# %% mystnb={"image": {"alt": "Line plot of the mean motion in pixels against the frame for six labels. All lines start near zero and rise."}}
+length = 32 * clips.flow.norm(dim=1).mean(dim=(-2, -1))  # (6, 16), pixels of the picture
+for name, line, marker in zip(clips.label_names, length, "os^vD*", strict=True):
+    plt.plot(line, marker=marker, label=name)
+plt.xlabel("frame")
+plt.ylabel("mean motion, pixels")
+plt.legend()
+plt.show()
+
+assert length[:, 0].mean() < 0.5 * length[:, 8:].mean()
+print("frame 0 moves less than half as much as the later frames:", bool(length[:, 0].mean() < 0.5 * length[:, 8:].mean()))
+
+# %% [markdown]
+# *Mean length of the flow over all places, one line a label. Frame 0 is the given picture, so it should not move at all;
+# what is left there is the model's error. The rest includes small motions of the head, which the training clips have too.*
+
+# %% [markdown]
+# ### 3. The latent map is moved
+#
+# $\mathrm{warp}(z_0, f)$ looks $z_0$ up where the flow points, between places by bilinear interpolation. Two things about it can be known without looking.
+# A flow of zero changes nothing. A flow that points one place to the right everywhere brings the right neighbour.
+
+# %%
+z = z0.shape[-1]
+nothing = torch.zeros(1, 2, z, z)
+torch.testing.assert_close(lfdm.warp(z0, nothing), z0, atol=1e-4, rtol=1e-4)
+
+one_right = nothing.clone()
+one_right[:, 0] = 2 / z  # the map spans [-1, 1], so one place is 2 / z
+torch.testing.assert_close(lfdm.warp(z0, one_right)[..., :-1], z0[..., 1:], atol=1e-4, rtol=1e-4)
+print("zero flow changes nothing; one place to the right brings the right neighbour")
+
+# %% [markdown]
+# This is *backward* flow: the new frame asks, the old one answers. So every place of the new frame gets an answer, exactly one. The price: a place may ask
+# for something that the old frame does not show. The inside of a mouth that was closed is an example. The occlusion map says where that is so.
+
+# %% mystnb={"image": {"alt": "For frames 0, 4, 8 and 12: occlusion maps in grey. White is visible in the given picture, dark is hidden."}}
+m = motion.occlusion[0, 0]  # (16, 16, 16)
+assert m.min() >= 0 and m.max() <= 1
+lfdm.viz.show_images(list(m[[0, 4, 8, 12]]), titles=[f"frame {i}" for i in (0, 4, 8, 12)])
+print("in [0, 1]:", bool((m >= 0).all() and (m <= 1).all()))
+
+# %% [markdown]
+# *The occlusion map of four frames. White: take it from the given picture. Dark: the decoder must paint it.*
+#
+# Both together, $\hat z = m \odot \mathrm{warp}(z_0, f)$, for all frames in one call:
+
+# %%
+moved = lfdm.warp(z0, motion.flow, motion.occlusion)
+by_hand = motion.occlusion[:, :, frame] * lfdm.warp(z0, motion.flow[:, :, frame])
+torch.testing.assert_close(moved[:, :, frame], by_hand)
+print("moved latent maps, one a frame:", tuple(moved.shape))
+
+# %% [markdown]
+# ### 4. The decoder paints the frames
+#
+# What would the flow do alone, without a decoder? Enlarge it to the picture's size and warp the pixels. Compare with what the decoder makes of the same motion.
+# (Ours gets a little more than $\hat z$: finer features of the encoder, moved by the same flow. Chapter 5 says why.)
+
+# %% mystnb={"image": {"alt": "Three rows of four frames: the given pixels moved by the flow, the decoder's frames, and where the two differ. The differences lie at mouth, eyes and outlines."}}
+with torch.no_grad():
+    frames = model.autoencoder.decode(image, motion)  # (1, 3, 16, 64, 64)
+torch.testing.assert_close(frames, surprise.video, atol=2e-3, rtol=0)
+
+flow = torch.stack([lfdm.resize(f, (64, 64)) for f in motion.flow.unbind(2)], dim=2)
+bare = lfdm.warp(image, flow)  # pixels moved, nothing painted
+error = (frames - bare).abs().mean(1, keepdim=True).expand_as(frames)
+rows = torch.cat([bare, frames, 1 - 3 * error])[:, :, ::4].clamp(0, 1)
+lfdm.viz.show_strips(rows, titles=["bare warp", "decoded", "difference"])
+print("equal to what generate made:", bool((frames - surprise.video).abs().max() < 2e-3))
+
+# %% [markdown]
+# *Every fourth frame. Top: the given pixels, moved; nothing is new, so a mouth can be stretched but not opened. Middle: the decoder's frames. Bottom: dark
+# where the two differ.*
+#
+# So this is the division of labour. **Motion is invented**, by the diffusion model, in few numbers: here are how many it has to draw, compared with the pixels of the same clip.
+
+# %%
+drawn = motion.flow.numel() + motion.occlusion.numel()
+pixels = frames.numel()
+assert pixels == drawn * stride**2
+print(f"{drawn} numbers of motion, {pixels} numbers of pixels: {pixels // drawn} times as many")
+
+# %% [markdown]
+# **Appearance is carried over**, by the warp. The diffusion model never has to draw a freckle.
+#
+# ## Where it fails
+#
+# A model knows what it was trained on: upright drawn faces. Give it the same face upside down, and a picture that is no face at all.
+
+# %% mystnb={"image": {"alt": "Three rows of frames: the upright face, the same face upside down, and a chequerboard, all with the label surprise. Only the first is a sensible video."}}
+y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+board = ((x // 8 + y // 8) % 2).float().expand(3, 64, 64)
+strange = torch.stack([image[0], image[0].flip(1), board])
+failed = model.generate(strange, "surprise", seed=0, progress=False)
+
+lfdm.viz.show_strips(failed.video[:, :, ::3], titles=["upright", "upside down", "no face"])
+motions = 32 * failed.flow.norm(dim=1).mean(dim=(1, 2, 3))  # mean motion in pixels
+assert motions[2] > 0.1
+print("the chequerboard moves as well:", bool(motions[2] > 0.1))
+
+# %% [markdown]
+# *The same label for three pictures. Nothing in the model can answer "there is no face here": it
+# draws some motion all the same, and the decoder paints what it can.*
+#
+# The plot that gives it away needs no true answer. A good clip starts at the given picture; so look at frame 0.
+
+# %% mystnb={"image": {"alt": "Bar chart of the similarity of frame 0 to the given picture, in decibels, for the upright face, the face upside down and the chequerboard."}}
+similarity = psnr(failed.video[:, :, 0], strange)
+plt.bar(["upright", "upside down", "no face"], similarity, hatch="/")
+plt.ylabel("frame 0 against the given picture, dB")
+plt.show()
+
+assert similarity[0] > similarity[2]
+print("the face is kept better than the chequerboard:", bool(similarity[0] > similarity[2]))
+
+# %% [markdown]
+# *Higher is better. The decoder has learned to paint faces of this kind, and nothing else.*
+#
+# Other limits are of size. Clips have 16 frames of 64 x 64 pixels. There are six labels, and a label is a number: the model has no word for
+# *a little surprised*. The people are drawn; a photograph will move, but not well.
+# The checkpoint's own page, `assets/checkpoints/faces64/README.md`, has the measured figures.
+#
+# ## Summary
+#
+# * A video is one latent map, moved: $\hat z = m \odot \mathrm{warp}(z_0, f)$, then decoded.
+# * A diffusion model draws $f$ and $m$ from noise, given the picture and the label. Motion is invented, appearance is carried over.
+# * What is hidden in the picture must be painted by the decoder, and what neither part has seen in training goes wrong.
+#
+# ## Exercises
+#
+# **1. Check yourself** (two minutes). The flow of a frame is $(0.25, 0)$ everywhere. What does the new frame look like, and by how many of the 64 pixels did its content move? In which direction?
+#
+# <details>
+# <summary>Solution</summary>
+#
+# Every pixel looks to the right by $0.25$, which is an eighth of the picture's width of 2, so 8 pixels. It shows what was 8 pixels to its right: the content moved to the
+# *left* by 8 pixels. Backward flow points to where things come from. At the right border the warp repeats the last column.
+#
+# </details>
+#
+# **2. Code it** (ten minutes). Make the expression stronger or weaker without the diffusion model: multiply `motion.flow` by 0, by 0.5 and by 1.5, and decode. What should a factor of 0 give? Does it?
+#
+# <details>
+# <summary>Solution</summary>
+#
+# ```python
+# for factor in (0.0, 0.5, 1.5):
+#     scaled = lfdm.Motion(factor * motion.flow, motion.occlusion)
+#     video = model.autoencoder.decode(image, scaled)
+#     lfdm.viz.show_strips(video[:, :, ::3], titles=[f"times {factor}"])
+# ```
+#
+# With a factor of 0 nothing moves, so every frame should be the given picture. Where the occlusion map is dark, the decoder paints all the same, and
+# the frames change a little. Set the occlusion map to 1 as well, and they stay.
+#
+# </details>
+#
+# **3. Explore** (an evening). `guidance_scale` exaggerates what the label changes. Generate all six labels at 0, 1, 2 and 4, with the same seed. What happens to the length of
+# the flow, to frame 0, and to the difference between two seeds? Where would you set it, and by which measurement?
+#
+# <details>
+# <summary>Solution</summary>
+#
+# Plot the mean length of the flow, `psnr` of frame 0, and `lfdm.end_point_error` between two seeds against the scale. At 0 the label is ignored: all six clips of one seed
+# show what the model thinks likely, and differ only by their noise. Above 1, motion usually gets longer and seeds more alike: the label is served at the cost of variety. A judge that
+# reads the label, beside a measure of variety, is a fair way to choose. Chapter 9 does that.
+#
+# </details>
+#
+# ## What the authors did differently
+#
+# Their model {cite:p}`ni2023lfdm` has the same two stages, at 128 x 128 pixels and 40 frames, on filmed people, and is larger. Their published code feeds the diffusion model absolute positions to look
+# at, where ours sees displacements; it turns the label's text into numbers by a language model, where ours learns a row of numbers a label; and it blends the decoder's
+# frames with the warped picture at the end, where ours does not.
+#
+# ## Further reading
+#
+# * {cite:t}`ni2023lfdm`: the paper that this book rebuilds.
+# * {cite:t}`ho2020ddpm`: how a network learns to turn noise into data. Chapter 6.
+# * {cite:t}`lu2022dpmsolverpp`: the sampler that needed 20 steps. Chapter 7.
+# * {cite:t}`ho2022guidance`: `guidance_scale`. Chapter 7.
+# * {cite:t}`siarohin2021mraa`: motion of regions, learned from unlabelled videos. Chapter 4.
+# * {cite:t}`jaderberg2015stn`: differentiable warping. Chapter 3.

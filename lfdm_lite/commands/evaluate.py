@@ -1,0 +1,171 @@
+"""`lfdm evaluate`: measure a model on clips of people it never saw."""
+
+import json
+from dataclasses import asdict, dataclass, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from ..cli import UsageError, parse
+from .common import Flag
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Print a table of figures with 95 % intervals, and write them as JSON.
+
+    A model is measured in both stages, an auto-encoder in reconstruction, flow and visibility, a judge in accuracy.
+    """
+
+    checkpoint: Positional[Annotated[str, arg(metavar="CHECKPOINT")]]
+    """A checkpoint, or the folder of a finished run."""
+    data: str = "faces"
+    """A procedural set (faces), or a folder with one folder of videos a label."""
+    split: Literal["train", "val", "test"] = "test"
+    """Choose models on val, report on test. A folder of videos is used whole."""
+    clips: int = 120
+    """How many clips."""
+    judge: Annotated[
+        Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: CHECKPOINT/judge or CHECKPOINT/../judge)")
+    ] = None
+    """A classifier from `lfdm train judge`, which reads the labels of generated videos."""
+    stage: Literal["both", "one", "two"] = "both"
+    """One: the auto-encoder. Two: generated videos."""
+    sampler: Literal["dpm++", "ddim", "ddpm"] = "dpm++"
+    """How videos are sampled."""
+    steps: int = 20
+    """Sampling steps."""
+    guidance_scale: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the model's)")] = None
+    """1 is plain conditional; more exaggerates the label."""
+    seed: int = 0
+    """Of the generated videos."""
+    data_seed: int = 0
+    """Of the procedural clips."""
+    out: Annotated[Path, arg(metavar="FILE.json")] = Path("evaluation.json")
+    """Where the figures are written; `metrics.json` in the checkpoint's folder is what `lfdm info` prints."""
+    quiet: Flag = False
+    """No table."""
+
+
+def evaluate(arguments: list[str]) -> None:
+    options = parse(Evaluate, "lfdm evaluate", arguments)
+    if options.clips < 1:
+        raise UsageError(f"--clips is {options.clips}; expected at least 1")
+    from ..checkpoints import read_config
+    from ..pipeline import find_folder
+
+    folder = find_folder(options.checkpoint)
+    kind = read_config(folder).get("kind")
+    measure = {"LFDM": evaluate_model, "LatentFlowAutoencoder": evaluate_autoencoder, "VideoClassifier": evaluate_judge}
+    if kind not in measure:
+        raise UsageError(f"{folder} is of kind {kind!r}; this command knows: {', '.join(measure)}")
+    results = measure[kind](folder, options)
+    report(results, options)
+
+
+def evaluate_model(folder: Path, options: Evaluate) -> dict[str, Any]:
+    """Both stages of a whole model."""
+    from ..judges import VideoClassifier
+    from ..pipeline import LFDM
+    from ..training import evaluation
+
+    model = LFDM.from_pretrained(folder)
+    judge = None
+    if options.stage != "one":
+        judge_folder = find_judge(folder, options.judge)
+        judge = VideoClassifier.load(judge_folder)
+        if judge.labels != model.labels:
+            raise UsageError(f"the judge in {judge_folder} knows the labels {judge.labels}, the model {model.labels}")
+    clips = load_clips(options, model.image_size, model.unet.config.num_frames, model.labels)
+    results = {}
+    if options.stage != "two":
+        results["stage_one"] = evaluation.evaluate_autoencoder(model.autoencoder, clips)
+    if judge is not None:
+        sampling = {"sampler": options.sampler, "steps": options.steps, "guidance_scale": options.guidance_scale}
+        results["stage_two"] = evaluation.evaluate_generation(model, judge, clips, seed=options.seed, **sampling)
+    return results
+
+
+def evaluate_autoencoder(folder: Path, options: Evaluate) -> dict[str, Any]:
+    """Stage one alone."""
+    from ..training import evaluation, load_autoencoder
+
+    network = load_autoencoder(folder)
+    clips = load_clips(options, *trained_at(folder), None)
+    return {"stage_one": evaluation.evaluate_autoencoder(network, clips)}
+
+
+def evaluate_judge(folder: Path, options: Evaluate) -> dict[str, Any]:
+    """How often a judge reads the label of a real clip."""
+    from ..judges import VideoClassifier
+    from ..metrics import label_accuracy
+
+    judge = VideoClassifier.load(folder)
+    clips = load_clips(options, *trained_at(folder), judge.labels)
+    predicted = judge.probabilities(clips["video"]).argmax(1)
+    return {"judge": {"label_accuracy_real": label_accuracy(predicted, clips["label"])}}
+
+
+def find_judge(folder: Path, named: Path | None) -> Path:
+    """The judge that was named, or the one that lies with the model."""
+    candidates = [named] if named is not None else [folder / "judge", folder.resolve().parent / "judge"]
+    for candidate in candidates:
+        if named is not None or (candidate / "config.json").is_file():
+            return candidate
+    raise UsageError(
+        f"no judge in {candidates[0]} or {candidates[1]}: name one by --judge FOLDER, or measure --stage one alone"
+    )
+
+
+def trained_at(folder: Path) -> tuple[int, int]:
+    """Image size and number of frames of the clips that a run saw, from its recipe; 64 and 16 without one."""
+    try:
+        data = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["config"]["data"]
+        return int(data["size"]), int(data["num_frames"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 64, 16
+
+
+def load_clips(options: Evaluate, size: int, num_frames: int, labels: list[str] | None) -> dict[str, Any]:
+    """The clips to measure on, labelled as `labels` counts."""
+    from .. import data
+    from ..training.evaluation import collect
+
+    if options.data == "faces":
+        dataset: Any = data.Faces(
+            options.split, size=size, num_frames=num_frames, length=options.clips, seed=options.data_seed
+        )
+    elif Path(options.data).is_dir():
+        dataset = data.VideoFolder(options.data, size, num_frames)
+    else:
+        raise UsageError(f"--data {options.data!r} is neither a procedural set (faces) nor a folder of videos")
+    clips = collect(dataset, options.clips)
+    if labels is not None and list(dataset.labels) != labels:
+        import torch
+
+        unknown = sorted(set(dataset.labels) - set(labels))
+        if unknown:
+            raise UsageError(f"the clips have the label {unknown[0]!r}, the model knows: {', '.join(labels)}")
+        clips["label"] = torch.tensor([labels.index(dataset.labels[i]) for i in clips["label"].tolist()])
+    return clips
+
+
+def report(results: dict[str, Any], options: Evaluate) -> None:
+    """Print the tables; write the figures and what they were measured on."""
+    from ..checkpoints import write_json
+    from ..training.evaluation import as_table
+
+    if not options.quiet:
+        for title, figures in results.items():
+            print(f"\n{title.replace('_', ' ')}\n{as_table(figures)}")
+    how = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    how = {name: value for name, value in how.items() if name not in ("out", "quiet")}
+    figures = {
+        title: {name: asdict(value) if is_dataclass(value) else value for name, value in part.items()}
+        for title, part in results.items()
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(options.out, {"measured": how, **figures})
+    if not options.quiet:
+        print(f"\nwritten to {options.out}")

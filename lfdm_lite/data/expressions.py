@@ -1,0 +1,127 @@
+"""How a face acts: six expressions as poses of brows, lids, mouth and head, and curves that lead there and back.
+
+A pose is a handful of numbers in the units of the head (its half height is about 0.7), at strength 1. A clip scales
+them by its strength, lets each part of the face start at its own moment, and adds what faces do without meaning it:
+sway, blinks, glances. Every curve is exactly zero in frame 0.
+"""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+LABELS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the parts of a face are, away from rest. Numbers in a table; one value a frame (T, 1, 1) in an act."""
+
+    brow_inner: Tensor | float = 0.0  # inner ends of the brows, up
+    brow_outer: Tensor | float = 0.0  # outer ends, up
+    brow_pinch: Tensor | float = 0.0  # inner ends towards each other
+    lid: Tensor | float = 0.0  # upper lids down, as a share of the eye's height; negative: wide eyes
+    lid_slant: Tensor | float = 0.0  # upper lids lower at the outer end; negative: at the inner end
+    lower_lid: Tensor | float = 0.0  # lower lids up, as a share of the eye's height
+    gaze_x: Tensor | float = 0.0  # irises to the right
+    gaze_y: Tensor | float = 0.0  # irises down
+    nose: Tensor | float = 0.0  # nose wrinkled up
+    cheek: Tensor | float = 0.0  # cheeks up
+    corner: Tensor | float = 0.0  # lip corners up
+    width: Tensor | float = 0.0  # lip corners apart, each
+    open: Tensor | float = 0.0  # lower lip and jaw down
+    upper: Tensor | float = 0.0  # upper lip up
+    sneer: Tensor | float = 0.0  # upper lip up on one side
+    head_x: Tensor | float = 0.0  # head to the right
+    head_y: Tensor | float = 0.0  # head down
+    roll: Tensor | float = 0.0  # head turned clockwise, radians
+    zoom: Tensor | float = 0.0  # head nearer
+
+
+POSES: dict[str, tuple[Pose, ...]] = {  # some expressions have more than one face
+    "anger": (
+        Pose(brow_inner=-0.115, brow_outer=0.05, brow_pinch=0.05, lid=0.16, lid_slant=-0.22, lower_lid=0.14,
+             nose=0.015, corner=-0.075, width=-0.02, upper=-0.012, head_y=0.045, zoom=0.06),
+        Pose(brow_inner=-0.115, brow_outer=0.05, brow_pinch=0.05, lid=0.14, lid_slant=-0.22, lower_lid=0.16,
+             nose=0.03, corner=-0.05, width=0.03, open=0.085, upper=0.03, head_y=0.035, zoom=0.06),
+    ),
+    "disgust": (
+        Pose(brow_inner=-0.06, brow_outer=-0.05, brow_pinch=0.015, lid=0.26, lid_slant=0.02, lower_lid=0.3,
+             nose=0.065, cheek=0.04, corner=-0.06, width=-0.01, open=0.015, upper=0.02, sneer=0.095,
+             head_x=0.045, head_y=-0.015, roll=0.12, zoom=-0.06),
+    ),
+    "fear": (
+        Pose(brow_inner=0.12, brow_outer=0.0, brow_pinch=0.035, lid=-0.22, lower_lid=-0.06,
+             corner=-0.06, width=0.075, open=0.115, upper=0.025, head_y=0.03, zoom=-0.09),
+    ),
+    "happiness": (
+        Pose(brow_inner=0.025, brow_outer=0.035, lid=0.05, lower_lid=0.27, cheek=0.06,
+             corner=0.105, width=0.085, open=0.125, head_y=-0.025, roll=0.04, zoom=0.02),
+        Pose(brow_inner=0.02, brow_outer=0.03, lid=0.06, lower_lid=0.3, cheek=0.06,
+             corner=0.12, width=0.09, open=0.075, upper=0.012, head_y=-0.015, roll=-0.04, zoom=0.02),
+    ),
+    "sadness": (
+        Pose(brow_inner=0.1, brow_outer=-0.065, brow_pinch=0.02, lid=0.2, lid_slant=0.2, lower_lid=0.02, gaze_y=0.022,
+             corner=-0.095, width=-0.025, open=-0.01, upper=-0.01, head_y=0.075, roll=0.07, zoom=-0.01),
+    ),
+    "surprise": (
+        Pose(brow_inner=0.125, brow_outer=0.135, lid=-0.24, lower_lid=-0.06, corner=-0.01,
+             width=-0.065, open=0.215, upper=0.025, head_y=-0.045, zoom=-0.01),
+    ),
+}  # fmt: skip
+
+
+def _ease(u: np.ndarray) -> np.ndarray:
+    u = np.clip(u, 0, 1)
+    return u**3 * (u * (6 * u - 15) + 10)
+
+
+def act(label: str, num_frames: int, rng: np.random.Generator) -> Pose:
+    """One clip's performance of an expression: every part of the pose over time.
+
+    Args:
+        label: one of `LABELS`.
+        num_frames: at least 1; any number shows the same performance, sampled more or less finely.
+        rng: what varies: onset, speed, strength, relaxation, sway, blink, glance, the side of one-sided motion.
+
+    Returns:
+        a `Pose` whose fields are (T, 1, 1), exactly 0 in frame 0.
+    """
+    # Draw everything in one place and in one order, whatever the label: what varies says nothing about the label.
+    variant, side = rng.integers(1000), 1.0 if rng.random() < 0.5 else -1.0
+    strength, onset, rise = rng.uniform(0.8, 1.15), rng.uniform(0.03, 0.16), rng.uniform(0.22, 0.36)
+    relaxes, relax_at, relax_to = rng.random() < 0.35, rng.uniform(0.7, 0.85), rng.uniform(0.0, 0.4)
+    part_delay = rng.uniform(0, 0.05, len(fields(Pose)))
+    part_strength = rng.uniform(0.88, 1.12, len(fields(Pose)))
+    sway = rng.uniform(-1, 1, 3) * (0.02, 0.014, 0.028)  # x, y, roll
+    sway_speed, sway_phase = rng.uniform(0.4, 1.1, 3), rng.uniform(0, 2 * np.pi, 3)
+    blinks, blink_at = rng.random() < 0.3, rng.uniform(0.15, 0.95)
+    glances, glance_at, glance = rng.random() < 0.4, rng.uniform(0.1, 0.8), rng.uniform(-1, 1, 2) * (0.035, 0.014)
+    tremble, tremble_phase = rng.uniform(0.006, 0.011), rng.uniform(0, 2 * np.pi)
+
+    pose = POSES[label][variant % len(POSES[label])]
+    pose = replace(pose, head_x=pose.head_x * side, roll=pose.roll * side, sneer=pose.sneer * side)
+    time = np.linspace(0, 1, num_frames) if num_frames > 1 else np.zeros(1)
+    curves = {}
+    for field, delay, part in zip(fields(Pose), part_delay, part_strength, strict=True):
+        level = _ease((time - onset - delay) / rise)
+        if relaxes:
+            level = level * (1 - relax_to * _ease((time - relax_at) / 0.3))
+        curves[field.name] = getattr(pose, field.name) * strength * part * level
+    wave = lambda k: sway[k] * (np.sin(2 * np.pi * sway_speed[k] * time + sway_phase[k]) - np.sin(sway_phase[k]))  # noqa: E731
+    for k, name in enumerate(("head_x", "head_y", "roll")):
+        curves[name] = curves[name] + wave(k)
+    if label == "fear":
+        tremor = np.sin(2 * np.pi * 4.5 * time + tremble_phase) * _ease((time - onset) / rise)
+        curves["head_x"] = curves["head_x"] + strength * tremble * tremor
+    if glances:
+        for name, amount in zip(("gaze_x", "gaze_y"), glance, strict=True):
+            curves[name] = curves[name] + amount * _ease((time - glance_at) / 0.12)
+    if blinks:
+        closed = _ease(1 - np.abs(time - blink_at) / 0.13)
+        curves["lid"] = curves["lid"] * (1 - closed) + 0.62 * closed
+        curves["lid_slant"] = curves["lid_slant"] * (1 - closed)
+        curves["lower_lid"] = curves["lower_lid"] + 0.06 * closed
+    return Pose(**{name: torch.from_numpy(curve).float()[:, None, None] for name, curve in curves.items()})

@@ -1,0 +1,238 @@
+"""From noise to data: DDPM, DDIM and DPM-Solver++(2M), classifier-free guidance, dynamic thresholding.
+
+A step goes from a noisier t to a less noisy s, both known by their alpha_bar alone (a float; 1 is clean data), so
+that any spacing of the
+steps works. In the papers' symbols: alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar), lambda = log(alpha / sigma).
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from .diffusion import Denoiser, GaussianDiffusion, column
+
+Denoise = Callable[[Tensor, Tensor], Tensor]  # (x (b …), t (b,)) -> the network's answer (b …)
+SAMPLERS = ("ddpm", "ddim", "dpm++")
+
+
+# One step of each sampler, beside its equation
+
+
+def ddpm_step(
+    x_t: Float[Tensor, "b *d"],
+    x0: Float[Tensor, "b *d"],
+    alpha_bar_t: float,
+    alpha_bar_s: float,
+    noise: Float[Tensor, "b *d"],
+) -> Float[Tensor, "b *d"]:
+    """A draw from the posterior q(x_s | x_t, x_0), for standard normal `noise`.
+
+    mean     = sqrt(alpha_bar_s) beta / (1 - alpha_bar_t) x0 + sqrt(alpha) (1 - alpha_bar_s) / (1 - alpha_bar_t) x_t
+    variance = (1 - alpha_bar_s) / (1 - alpha_bar_t) beta,   with alpha = alpha_bar_t / alpha_bar_s, beta = 1 - alpha
+
+    Source: Ho et al. 2020, ancestral sampling.
+    """
+    alpha = alpha_bar_t / alpha_bar_s
+    beta = 1 - alpha
+    mean = (alpha_bar_s**0.5 * beta * x0 + alpha**0.5 * (1 - alpha_bar_s) * x_t) / (1 - alpha_bar_t)
+    variance = (1 - alpha_bar_s) / (1 - alpha_bar_t) * beta
+    return mean + variance**0.5 * noise
+
+
+def ddim_step(
+    x0: Float[Tensor, "b *d"],
+    eps: Float[Tensor, "b *d"],
+    alpha_bar_t: float,
+    alpha_bar_s: float,
+    eta: float,
+    noise: Float[Tensor, "b *d"],
+) -> Float[Tensor, "b *d"]:
+    """x_s = sqrt(alpha_bar_s) x0 + sqrt(1 - alpha_bar_s - sigma^2) eps + sigma noise.
+
+    sigma = eta sqrt((1 - alpha_bar_s) / (1 - alpha_bar_t)) sqrt(1 - alpha_bar_t / alpha_bar_s): 0 follows an ODE, eta
+    = 1 is DDPM.
+
+    Source: Song et al. 2021, denoising diffusion implicit models.
+    """
+    sigma = eta * ((1 - alpha_bar_s) / (1 - alpha_bar_t)) ** 0.5 * (1 - alpha_bar_t / alpha_bar_s) ** 0.5
+    direction = max(1 - alpha_bar_s - sigma**2, 0.0) ** 0.5 * eps
+    return alpha_bar_s**0.5 * x0 + direction + sigma * noise
+
+
+def dpm_solver_step(
+    x_t: Float[Tensor, "b *d"],
+    x0: Float[Tensor, "b *d"],
+    x0_before: Float[Tensor, "b *d"] | None,
+    alpha_bar_t: float,
+    alpha_bar_s: float,
+    alpha_bar_before: float | None,
+) -> Float[Tensor, "b *d"]:
+    """x_s = sigma_s / sigma_t x_t - alpha_s (e^-h - 1) D, with h = lambda_s - lambda_t.
+
+    D = (1 + 1 / (2 r)) x0 - 1 / (2 r) x0_before extrapolates the last two estimates of x0, with r = (lambda_t -
+    lambda_before) / h.
+    On the first step, where there is no estimate before, and on the last, where lambda_s is infinite, D = x0: first
+    order.
+
+    Source: Lu et al. 2022, DPM-Solver++, the multistep second-order solver.
+    """
+    if alpha_bar_s == 1:
+        return x0  # e^-h = 0 and sigma_s = 0
+    h = log_snr(alpha_bar_s) - log_snr(alpha_bar_t)
+    D = x0
+    if x0_before is not None:
+        r = (log_snr(alpha_bar_t) - log_snr(alpha_bar_before)) / h
+        D = (1 + 1 / (2 * r)) * x0 - 1 / (2 * r) * x0_before
+    sigma_ratio = ((1 - alpha_bar_s) / (1 - alpha_bar_t)) ** 0.5
+    return sigma_ratio * x_t - alpha_bar_s**0.5 * math.expm1(-h) * D
+
+
+def log_snr(alpha_bar: float) -> float:
+    """lambda = log(alpha / sigma), half of the logarithm of the signal-to-noise ratio.
+
+    Source: Lu et al. 2022, DPM-Solver++.
+    """
+    return 0.5 * (math.log(alpha_bar) - math.log1p(-alpha_bar))
+
+
+# What the network says, before a step is taken
+
+
+def guided(
+    unet: Denoiser, features: Float[Tensor, "b f h w"], label: Int[Tensor, " b"], guidance_scale: float = 1.0
+) -> Denoise:
+    """The denoiser `eps_uncond + s (eps_cond - eps_uncond)` of classifier-free guidance, one network call a step.
+
+    Args:
+        unet: the network.
+        features: z0 of the given images.
+        label: 0 to num_labels - 1.
+        guidance_scale: s; 1 is plain conditional, 0 unconditional (half of the cost each), above 1 exaggerates the
+            label.
+
+    Source: Ho & Salimans 2022, classifier-free guidance. The same holds for v and x0, which are linear in eps at a
+    given x.
+    """
+    null = torch.full_like(label, unet.null_label)
+    if guidance_scale in (0, 1):
+        only = label if guidance_scale == 1 else null
+        return lambda x, t: unet(x, t, features, only)
+
+    twice, labels = torch.cat([features, features]), torch.cat([label, null])
+
+    def denoise(x: Tensor, t: Tensor) -> Tensor:
+        conditional, unconditional = unet(torch.cat([x, x]), torch.cat([t, t]), twice, labels).chunk(2)
+        return unconditional + guidance_scale * (conditional - unconditional)
+
+    return denoise
+
+
+def dynamic_threshold(x0: Float[Tensor, "b *d"], quantile: float, floor: float = 1.0) -> Float[Tensor, "b *d"]:
+    """Clip each sample to [-s, s], s being that quantile of its |x0| but at least `floor`, and scale by floor / s,
+    back into [-floor, floor].
+
+    Args:
+        quantile: between 0 and 1; Imagen: 0.995, LFDM: 0.9.
+        floor: the range of the data.
+
+    Source: Saharia et al. 2022 (Imagen), dynamic thresholding.
+    """
+    s = column(x0.flatten(1).abs().quantile(quantile, dim=1).clamp(min=floor), x0)
+    return x0.clamp(-s, s) * (floor / s)
+
+
+def timesteps(num_steps: int, steps: int) -> list[int]:
+    """`steps` of the steps 0 to num_steps - 1, evenly spaced and descending; the first is num_steps - 1, pure noise,
+    where sampling starts.
+
+    Raises:
+        ValueError: if `steps` is not between 1 and num_steps.
+
+    Source: Lin et al. 2024, trailing spacing.
+    """
+    if not 1 <= steps <= num_steps:
+        raise ValueError(f"steps={steps}: must be between 1 and the {num_steps} steps of the diffusion")
+    return [round(num_steps - i * num_steps / steps) - 1 for i in range(steps)]
+
+
+@torch.no_grad()
+def sample(
+    diffusion: GaussianDiffusion,
+    denoise: Denoise,
+    shape: tuple[int, ...],
+    *,
+    sampler: str = "dpm++",
+    steps: int | None = None,
+    eta: float = 0.0,
+    threshold: float | None = None,
+    threshold_floor: float = 1.0,
+    min_alpha_bar: float | None = None,
+    generator: torch.Generator | list[torch.Generator] | None = None,
+    progress: bool = True,
+    callback: Callable[[int, int, Tensor, Tensor], None] | None = None,
+) -> Float[Tensor, "..."]:
+    """Draw x0 by denoising standard normal noise, step by step.
+
+    Args:
+        diffusion: the process that the network was trained on.
+        denoise: the network's answer at (x, t), for instance from `guided`.
+        shape: of the result, batch first.
+        sampler: "ddpm", "ddim" or "dpm++".
+        steps: network calls, 1 to num_steps (less the steps that `min_alpha_bar` skips); None: all of them.
+        eta: noise of DDIM; 0 is deterministic, 1 as noisy as DDPM. The other samplers do not use it.
+        threshold: quantile of dynamic thresholding, or None for none; its range is [-threshold_floor, threshold_floor].
+        min_alpha_bar: start at the noisiest step that keeps this share of signal; None: 1e-3 for an eps network, else 0.
+            An eps network's error is divided by sqrt(alpha_bar) in x0: at the last step of the cosine schedule 0.01
+            becomes 200, which a few steps do not forget. v and x0 networks have no such step.
+        generator: source of all noise; drawn on the generator's device, so that a CPU generator gives the same clip
+            on every device.
+            A list has one generator per sample, whose noise is then independent of the size of the batch.
+        progress: show a progress bar.
+        callback: called after each step with (index of the step, t, x after the step, estimate of x0).
+
+    Raises:
+        ValueError: for an unknown sampler, or steps out of range.
+
+    Source: the step functions above.
+    """
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler={sampler!r}: accepted are {', '.join(map(repr, SAMPLERS))}")
+    device = diffusion.alpha_bar.device
+    alpha_bar = diffusion.exact_alpha_bar().tolist()
+    if min_alpha_bar is None:
+        min_alpha_bar = 1e-3 if diffusion.config.parameterization == "eps" else 0.0
+    usable = sum(share >= min_alpha_bar for share in alpha_bar)
+    path = timesteps(usable, usable if steps is None else steps)
+
+    def noise() -> Tensor:
+        if isinstance(generator, list):
+            return torch.stack([torch.randn(shape[1:], generator=g, device=g.device) for g in generator]).to(device)
+        return torch.randn(shape, generator=generator, device=device if generator is None else generator.device).to(
+            device
+        )
+
+    x, x0_before, alpha_bar_before = noise(), None, None
+    for i, t in enumerate(tqdm(path, desc=sampler, disable=not progress)):
+        last = i == len(path) - 1
+        alpha_bar_t, alpha_bar_s = alpha_bar[t], 1.0 if last else alpha_bar[path[i + 1]]
+        step = torch.full(shape[:1], t, device=device)
+        x0, eps = diffusion.to_x0_eps(x, step, denoise(x, step).float())
+        if threshold is not None:
+            x0 = dynamic_threshold(x0, threshold, threshold_floor)
+            eps = (x - alpha_bar_t**0.5 * x0) / (1 - alpha_bar_t) ** 0.5
+        if sampler == "dpm++":
+            x = dpm_solver_step(x, x0, x0_before, alpha_bar_t, alpha_bar_s, alpha_bar_before)
+        elif last:
+            x = x0
+        elif sampler == "ddpm":
+            x = ddpm_step(x, x0, alpha_bar_t, alpha_bar_s, noise())
+        else:
+            x = ddim_step(x0, eps, alpha_bar_t, alpha_bar_s, eta, noise() if eta > 0 else torch.zeros_like(x))
+        x0_before, alpha_bar_before = x0, alpha_bar_t
+        if callback is not None:
+            callback(i, t, x, x0)
+    return x

@@ -1,0 +1,316 @@
+"""The `lfdm` command: what it writes, and how it says what is wrong."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lfdm_lite.data.media import read_video
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from test_pipeline import tiny_model
+
+from lfdm_lite.cli import OVERVIEW, main
+
+QUICK = ["--steps", "2", "--seed", "0", "--quiet", "--device", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    folder = tiny_model().save_pretrained(tmp_path_factory.mktemp("shipped") / "model")
+    (folder / "recipe.json").write_text(json.dumps({"command": "lfdm train diffusion", "config": {"steps": 7}}))
+    (folder / "metrics.json").write_text(json.dumps({"psnr": {"value": 30.123, "low": 29.5, "high": 31.0, "n": 120}}))
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def workplace(shipped, tmp_path, monkeypatch):
+    """An empty working folder with a picture in it; the shipped checkpoint is a tiny one."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LFDM_CHECKPOINT", str(shipped))
+    monkeypatch.delenv("LFDM_DEBUG", raising=False)
+    pixels = np.linspace(0, 255, 40 * 50 * 3).reshape(40, 50, 3).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "face.png")
+
+
+@pytest.fixture
+def broken(shipped, tmp_path):
+    return shutil.copytree(shipped, tmp_path / "broken")
+
+
+def fails(capsys, *arguments: str) -> str:
+    """The one line on stderr of a command that must end with exit code 2."""
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    lines = [line for line in said.splitlines() if line]
+    assert len(lines) == 1 and lines[0].startswith("lfdm: error: ") and "Traceback" not in said, said
+    return lines[0].removeprefix("lfdm: error: ")
+
+
+# ---------------------------------------------------------------- generate
+
+
+def test_an_image_and_a_label_become_a_file(tmp_path):
+    assert main(["generate", "face.png", "--label", "surprise", "--out", "out.gif", *QUICK]) == 0
+    assert read_video(tmp_path / "out.gif").shape == (3, 4, 32, 32)
+
+
+def test_without_out_the_video_is_in_out_gif(tmp_path, capsys):
+    assert main(["generate", "face.png", "--label", "fear", "--steps", "1"]) == 0
+    assert (tmp_path / "out.gif").is_file()
+    said = capsys.readouterr().out
+    assert "seed" in said and "out.gif" in said
+
+
+def test_the_same_seed_writes_the_same_file(tmp_path):
+    for name, seed in (("a", "5"), ("b", "5"), ("c", "6")):
+        main(["generate", "face.png", "--label", "fear", "--out", f"{name}.gif", *QUICK, "--seed", seed])
+    a, b, c = ((tmp_path / f"{name}.gif").read_bytes() for name in "abc")
+    assert a == b != c
+
+
+def test_several_labels_write_a_file_each_and_a_sheet(tmp_path):
+    arguments = "--label fear --label anger --out v/out.mp4 --out v/out.gif --sheet v/all.png --num-frames 3"
+    assert main(["generate", "face.png", *arguments.split(), *QUICK]) == 0
+    names = sorted(p.name for p in (tmp_path / "v").iterdir())
+    assert names == ["all.png", "out-anger.gif", "out-anger.mp4", "out-fear.gif", "out-fear.mp4"]
+    assert read_video(tmp_path / "v" / "out-fear.mp4").shape == (3, 3, 32, 32)
+
+
+def test_all_labels_and_several_images(tmp_path):
+    shutil.copy("face.png", "other.png")
+    assert main(["generate", "face.png", "other.png", "--label", "all", "--out", "o.gif", *QUICK, "--steps", "1"]) == 0
+    assert len(list(tmp_path.glob("o-*.gif"))) == 12 and (tmp_path / "o-other-surprise.gif").is_file()
+
+
+def test_the_same_label_twice_makes_two_files(tmp_path):
+    assert main(["generate", "face.png", "--label", "fear", "--label", "fear", "--out", "o.gif", *QUICK]) == 0
+    assert sorted(p.name for p in tmp_path.glob("*.gif")) == ["o-fear-1.gif", "o-fear.gif"]
+
+
+# ---------------------------------------------------------------- what is wrong is said in one line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("generate face.png --label smile", "label 'smile' is not one of: anger, disgust, fear, happiness, sad"),
+        ("generate face.png", "no label was given: use --label with one of: anger"),
+        ("generate --label fear", "no image was given"),
+        ("generate absent.png --label fear", "absent.png"),
+        ("generate . --label fear", "."),
+        ("generate face.png --label fear --out out.avi", "cannot save a video as 'out.avi': the name must end in .gif"),
+        ("generate face.png --label fear --sheet sheet.gif", "--sheet sheet.gif: the name must end in .png"),
+        ("generate face.png --label fear --out face.png/out.gif", "face.png"),
+        ("generate face.png --label fear --checkpoint nowhere", "no checkpoint folder at nowhere"),
+        ("generate face.png --label fear --checkpoint .", "no checkpoint in .: it has no config.json"),
+        ("generate face.png --label fear --checkpoint face.png", "face.png is a file; a checkpoint is a folder"),
+        ("generate face.png --label fear --steps 0", "steps is 0; expected a whole number from 1 to 1000"),
+        ("generate face.png --label fear --steps many", "Error parsing --steps: invalid literal for int"),
+        ("generate face.png --label fear --num-frames 0", "num_frames is 0"),
+        ("generate face.png --label fear --guidance-scale -1", "guidance_scale is -1.0"),
+        ("generate face.png --label fear --sampler euler", "invalid choice 'euler' for argument '--sampler'"),
+        ("generate face.png --label fear --device warp", "device 'warp' cannot be used here"),
+        ("generate face.png --label fear --smile", "Unrecognized options: --smile"),
+        ("dance", "command 'dance' is not one of: generate, train, evaluate, data, info"),
+        ("train", "lfdm train: one of these must follow: autoencoder, diffusion, judge, decoder"),
+        ("train dance", "lfdm train: 'dance' is not one of"),
+        ("train decoder --out x", "training the decoder alone is not available yet"),
+        ("train autoencoder", "--out"),
+        ("train autoencoder --preset huge --out x", "preset 'huge' is not one of: tiny"),
+        ("train diffusion --preset tiny --out x", "--autoencoder FOLDER is missing"),
+        ("train diffusion --preset tiny --out x --autoencoder nowhere", "no checkpoint folder at nowhere"),
+        ("train autoencoder --preset tiny --out x --optim.steps q", "--optim.steps"),
+        ("data", "lfdm data: one of these must follow: preview, export"),
+        ("data preview cats", "data set 'cats' is not one of: faces"),
+        ("data export faces", "--out"),
+        ("data preview faces --clips 0", "--clips is 0"),
+        ("evaluate nowhere", "no checkpoint folder at nowhere"),
+        ("info nowhere", "no checkpoint folder at nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(capsys, arguments, message):
+    assert message in fails(capsys, *arguments.split())
+
+
+def test_a_text_file_named_png_is_one_line(capsys, tmp_path):
+    (tmp_path / "note.png").write_text("not a picture")
+    assert "note.png" in fails(capsys, "generate", "note.png", "--label", "fear")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t.pop("unet.head.bias"), "tensor 'unet.head.bias' of shape (3,) is missing"),
+        (lambda t: t.update({"unet.head.bias": torch.zeros(9)}), "'unet.head.bias' has shape (9,), expected (3,)"),
+    ],
+)
+@pytest.mark.parametrize("command", ["generate face.png --label fear --checkpoint", "info", "evaluate"])
+def test_a_checkpoint_with_a_wrong_tensor_is_one_line(capsys, broken, edit, message, command):
+    tensors = load_file(broken / "model.safetensors")
+    edit(tensors)
+    save_file(tensors, broken / "model.safetensors")
+    assert message in fails(capsys, *command.split(), str(broken))
+
+
+def test_damaged_files_are_one_line(capsys, broken):
+    weights = broken / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    assert "damaged" in fails(capsys, "info", str(broken))
+    (broken / "config.json").write_text("{")
+    assert "not valid JSON" in fails(capsys, "info", str(broken))
+
+
+def test_without_any_checkpoint_the_options_are_named(capsys, monkeypatch):
+    monkeypatch.delenv("LFDM_CHECKPOINT")
+    monkeypatch.setattr("lfdm_lite.commands.common.SHIPPED", Path("no", "such"))
+    said = fails(capsys, "generate", "face.png", "--label", "fear")
+    assert "name one by --checkpoint FOLDER or LFDM_CHECKPOINT" in said
+
+
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch):
+    monkeypatch.setattr("lfdm_lite.pipeline.LFDM.generate", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["generate", "face.png", "--label", "fear", *QUICK])
+
+
+def test_lfdm_debug_shows_tracebacks(monkeypatch):
+    monkeypatch.setenv("LFDM_DEBUG", "1")
+    with pytest.raises(ValueError, match="smile"):
+        main(["generate", "face.png", "--label", "smile"])
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lfdm_lite.pipeline.LFDM.generate", interrupt)
+    assert main(["generate", "face.png", "--label", "fear"]) == 130
+    assert capsys.readouterr().err == "lfdm: interrupted\n"
+
+
+def test_a_real_process_ends_the_same_way(tmp_path):
+    (tmp_path / "note.png").write_text("not a picture")
+    command = [sys.executable, "-m", "lfdm_lite.cli", "generate", "note.png", "--label", "fear"]
+    path = os.pathsep.join(filter(None, [os.path.dirname(os.path.dirname(__file__)), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    assert done.returncode == 2 and not done.stdout
+    assert done.stderr.startswith("lfdm: error: ") and done.stderr.count("\n") == 1 and "note.png" in done.stderr
+
+
+# ---------------------------------------------------------------- help
+
+
+def test_the_overview_names_every_command(capsys):
+    from lfdm_lite.commands import COMMANDS
+
+    assert main(["--help"]) == 0
+    assert capsys.readouterr().out == OVERVIEW
+    assert all(f"lfdm {name}" in OVERVIEW for name in COMMANDS)
+    assert main([]) == 2
+    assert main(["--version"]) == 0 and "lfdm 0." in capsys.readouterr().out.removeprefix(OVERVIEW)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("generate", ["IMAGE", "--label", "--guidance-scale", "--num-frames", "the shipped faces64"]),
+        ("train", ["autoencoder", "diffusion", "judge"]),
+        ("train autoencoder", ["--preset", "--out", "--resume", "--steps", "--model.num-regions", "share of pairs"]),
+        ("train diffusion --preset tiny", ["--autoencoder", "--unet.dim", "--diffusion.schedule"]),
+        ("train judge", ["--learning-rate", "--data.train-clips"]),
+        ("evaluate", ["--data", "--split", "--clips", "--judge"]),
+        ("data", ["preview", "export"]),
+        ("data preview", ["SET", "--split"]),
+        ("data export", ["--flow", "--out"]),
+        ("info", ["CHECKPOINT"]),
+    ],
+)
+def test_help_names_the_options(capsys, command, words):
+    assert main([*command.split(), "--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(word in said for word in words), said
+
+
+# ---------------------------------------------------------------- train
+
+
+def test_overrides_reach_the_run(monkeypatch, tmp_path):
+    from lfdm_lite import training
+
+    seen = []
+    monkeypatch.setattr(training, "train_autoencoder", lambda *arguments: seen.append(arguments))
+    arguments = "train autoencoder --preset tiny --out runs/x --steps 5 --batch-size 3 --model.width 16 --data.size 64"
+    assert main(arguments.split()) == 0
+    ((config, out, resume),) = seen
+    assert (config.optim.steps, config.optim.batch_size, config.model.width, config.data.size) == (5, 3, 16, 64)
+    assert config.model.num_regions == training.PRESETS["tiny"].autoencoder.model.num_regions
+    assert str(out) == os.path.join("runs", "x") and resume is False
+
+
+def test_a_resumed_run_keeps_the_options_that_it_was_started_with(monkeypatch, tmp_path):
+    from dataclasses import asdict, replace
+
+    from lfdm_lite import training
+
+    config = training.PRESETS["tiny"].judge
+    config = replace(config, optim=replace(config.optim, steps=77))
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "recipe.json").write_text(json.dumps({"config": asdict(config)}))
+    seen = []
+    monkeypatch.setattr(training, "train_judge", lambda *arguments: seen.append(arguments))
+    assert main(["train", "judge", "--out", "run", "--resume"]) == 0
+    assert seen[0][0] == config and seen[0][2] is True
+
+
+# ---------------------------------------------------------------- info, data
+
+
+def test_info_prints_what_is_known(capsys, shipped):
+    assert main(["info"]) == 0
+    said = capsys.readouterr().out
+    figures = "psnr: 30.123 [29.5, 31] (n = 120)"
+    for words in ("LFDM", "autoencoder", "numbers in", "labels: anger, disgust", "steps: 7", figures):
+        assert words in said, said
+
+
+def test_preview_draws_a_sheet_and_a_film(tmp_path):
+    arguments = "data preview faces --split val --clips 2 --size 32 --num-frames 3 --out look/faces"
+    assert main(arguments.split()) == 0
+    assert read_video(tmp_path / "look" / "faces.gif").shape == (3, 3, 32, 2 * 3 * 32)
+    assert (tmp_path / "look" / "faces.png").is_file()
+
+
+def test_exported_clips_are_a_video_folder_with_a_table(tmp_path):
+    from lfdm_lite.data import Faces, VideoFolder
+
+    assert main("data export faces --split val --clips 3 --size 32 --num-frames 4 --out clips --flow npz".split()) == 0
+    with open("clips/clips.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    item = Faces("val", size=32, num_frames=4, length=3, seed=0)[1]
+    assert rows[1]["label_name"] == item["label_name"] and int(rows[1]["subject"]) == item["subject"]
+    path = tmp_path / "clips" / rows[1]["file"]
+    assert (read_video(path) - item["video"]).abs().mean() < 0.03
+    with np.load(path.with_suffix(".npz")) as truth:
+        np.testing.assert_allclose(truth["flow"], item["flow"].numpy())
+        np.testing.assert_allclose(truth["visible"], item["visible"].numpy())
+    assert len(VideoFolder(tmp_path / "clips", size=32, num_frames=4)) == 3
+
+
+def test_flow_is_exported_in_pixels_as_middlebury_files(tmp_path):
+    from lfdm_lite.data import Faces
+
+    assert main("data export faces --clips 1 --size 32 --num-frames 3 --out clips --flow flo".split()) == 0
+    (path,) = tmp_path.glob("clips/*/*_flow/002.flo")
+    content = path.read_bytes()
+    assert content[:4] == b"PIEH" and np.frombuffer(content, "<i4", 2, 4).tolist() == [32, 32]
+    pixels = np.frombuffer(content, "<f4", offset=12).reshape(32, 32, 2)
+    flow = Faces("train", size=32, num_frames=3, length=1, seed=0)[0]["flow"][:, 2].numpy()
+    np.testing.assert_allclose(pixels.transpose(2, 0, 1), flow * 16, atol=1e-5)

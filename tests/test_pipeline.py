@@ -1,0 +1,366 @@
+"""An image and a label become a video; the same seed makes it again; a saved model is the same model."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lfdm_lite.data.media import MediaError
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+from lfdm_lite import LFDM, CheckpointError, GaussianDiffusion, GeneratedVideo, LatentFlowAutoencoder, Motion, UNet3D
+from lfdm_lite.training.configs import PRESETS
+
+LABELS = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
+
+
+def tiny_model(seed: int = 0) -> LFDM:
+    """A model of random weights whose every part matters for the result."""
+    run = PRESETS["tiny"].diffusion
+    torch.manual_seed(seed)
+    parts = LatentFlowAutoencoder(PRESETS["tiny"].autoencoder.model), UNet3D(run.unet), GaussianDiffusion(run.diffusion)
+    model = LFDM(*parts, labels=LABELS, image_size=32)
+    for parameter in model.unet.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny_model()
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    return model.save_pretrained(tmp_path_factory.mktemp("checkpoint") / "model")
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A checkpoint to break."""
+    return shutil.copytree(saved, tmp_path / "model")
+
+
+@pytest.fixture
+def image():
+    return torch.rand(3, 40, 50, generator=torch.Generator().manual_seed(1))
+
+
+def run(model, image, label, **options):
+    return model.generate(image, label, **{"seed": 0, "steps": 3, "progress": False, **options})
+
+
+# ---------------------------------------------------------------- generating
+
+
+def test_an_image_and_a_label_become_a_video(model, image):
+    result = run(model, image, "surprise")
+    assert isinstance(result, GeneratedVideo) and len(result) == 1
+    assert result.video.shape == (1, 3, 4, 32, 32) and result.video.dtype == torch.float32
+    assert result.flow.shape == (1, 2, 4, 8, 8) and result.occlusion.shape == (1, 1, 4, 8, 8)
+    assert 0 <= result.video.min() and result.video.max() <= 1
+    assert 0 <= result.occlusion.min() and result.occlusion.max() <= 1
+    assert result.label_names == ["surprise"] and result.seed == 0
+    assert "surprise" in repr(result) and "4 frames" in repr(result)
+
+
+def test_the_video_is_what_the_decoder_paints_from_the_motion(model, image):
+    result = run(model, image, "fear")
+    with torch.no_grad():
+        painted = model.autoencoder.decode(result.source, Motion(result.flow, result.occlusion))
+    torch.testing.assert_close(result.video, painted)
+
+
+def test_the_same_seed_makes_the_same_clip_and_another_seed_another(model, image):
+    first, again, other = (run(model, image, "anger", seed=seed).video for seed in (3, 3, 4))
+    assert first.equal(again) and not torch.allclose(first, other, atol=1e-3)
+
+
+def test_a_seed_that_was_drawn_can_be_used_again(model, image):
+    first, second = run(model, image, "anger", seed=None), run(model, image, "anger", seed=None)
+    assert first.seed != second.seed
+    assert run(model, image, "anger", seed=first.seed).video.equal(first.video)
+
+
+def test_torchs_global_generator_is_left_alone_when_a_seed_is_given(model, image):
+    before = torch.get_rng_state()
+    run(model, image, "anger", sampler="ddpm")
+    assert before.equal(torch.get_rng_state())
+
+
+@pytest.mark.parametrize("sampler", ["dpm++", "ddim", "ddpm"])
+def test_a_clip_does_not_change_with_the_size_of_its_batch(model, image, sampler):
+    one = run(model, image, "anger", sampler=sampler).video
+    six = run(model, image, LABELS, sampler=sampler).video
+    torch.testing.assert_close(one, six[:1], atol=1e-4, rtol=1e-4)
+
+
+def test_clips_of_a_batch_get_different_noise(model, image):
+    flow = run(model, image, ["anger", "anger"]).flow
+    assert not torch.allclose(flow[0], flow[1], atol=1e-3)
+
+
+def test_the_label_and_the_guidance_matter(model, image):
+    plain = run(model, image, "anger", guidance_scale=1.0).flow
+    assert not torch.allclose(plain, run(model, image, "fear", guidance_scale=1.0).flow, atol=1e-4)
+    assert not torch.allclose(plain, run(model, image, "anger", guidance_scale=3.0).flow, atol=1e-4)
+    unguided = [run(model, image, label, guidance_scale=0.0).flow for label in ("anger", "fear")]
+    torch.testing.assert_close(*unguided)
+
+
+def test_the_default_guidance_is_the_models_own(model, image):
+    default, named = run(model, image, "anger"), run(model, image, "anger", guidance_scale=model.guidance_scale)
+    assert default.video.equal(named.video)
+
+
+def test_labels_may_be_names_indices_or_tensors(model, image):
+    expected = run(model, image, ["fear", "anger"])
+    for label in ([2, 0], (2, "anger"), torch.tensor([2, 0]), np.array([2, 0])):
+        result = run(model, image, label)
+        assert result.video.equal(expected.video) and result.label_names == ["fear", "anger"]
+    assert run(model, image, torch.tensor(2)).label_names == ["fear"]
+
+
+def test_images_and_labels_pair_up(model, image):
+    other = 1 - image
+    batch = run(model, [image, other], "fear")
+    assert batch.label_names == ["fear", "fear"] and not torch.allclose(batch.source[0], batch.source[1])
+    assert run(model, torch.stack([image, other]), "fear").video.equal(batch.video)
+    assert run(model, [image, other], ["fear", "anger"]).label_names == ["fear", "anger"]
+    with pytest.raises(ValueError, match="got 2 images and 3 labels"):
+        run(model, [image, other], ["fear", "anger", "sadness"])
+
+
+@pytest.mark.parametrize("num_frames", [1, 3, 9])
+def test_videos_may_be_of_any_length(model, image, num_frames):
+    assert run(model, image, "fear", num_frames=num_frames).video.shape == (1, 3, num_frames, 32, 32)
+
+
+def test_training_mode_neither_matters_nor_changes(image):
+    model = tiny_model()
+    expected = run(model, image, "anger").video
+    model.autoencoder.train()
+    assert run(model, image, "anger").video.equal(expected)
+    assert model.autoencoder.training and model.autoencoder.stem.training and not model.unet.training
+
+
+@pytest.mark.parametrize(
+    ("label", "options", "message"),
+    [
+        ("smile", {}, r"label 'smile' is not one of: anger, disgust, fear, happiness, sadness, surprise$"),
+        (6, {}, r"label 6 is not one of: anger, .*\(or 0 to 5\)"),
+        (-1, {}, r"label -1 is not one of"),
+        (True, {}, r"label True is not one of"),
+        (1.5, {}, r"label 1.5 is not one of"),
+        ([], {}, r"no label was given; the labels are: anger"),
+        ("anger", {"num_frames": 0}, r"num_frames is 0; expected a whole number at least 1"),
+        ("anger", {"num_frames": 2.5}, r"num_frames is 2.5; expected a whole number"),
+        ("anger", {"steps": 0}, r"steps is 0; expected a whole number from 1 to 1000"),
+        ("anger", {"steps": 1001}, r"steps is 1001; expected a whole number from 1 to 1000"),
+        ("anger", {"sampler": "euler"}, r"sampler 'euler' is not one of: "),
+        ("anger", {"guidance_scale": -1.0}, r"guidance_scale is -1.0; expected a number from 0"),
+        ("anger", {"guidance_scale": float("nan")}, r"guidance_scale is nan"),
+        ("anger", {"guidance_scale": "high"}, r"guidance_scale is 'high'"),
+        ("anger", {"seed": "lucky"}, r"seed is 'lucky'; expected a whole number"),
+    ],
+)
+def test_what_cannot_be_generated_is_said(model, image, label, options, message):
+    with pytest.raises(ValueError, match=message):
+        run(model, image, label, **options)
+
+
+# ---------------------------------------------------------------- images from disk
+
+
+def picture(mode: str) -> Image.Image:
+    ramp = np.linspace(0, 255, 48 * 36).reshape(36, 48)
+    rgb = np.stack([ramp, ramp[::-1], ramp[:, ::-1]], axis=2).astype(np.uint8)
+    if mode == "I;16":
+        return Image.fromarray((ramp * 257).astype(np.uint16))
+    return Image.fromarray(rgb).convert("RGB").convert(mode)
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix"),
+    [(mode, "png") for mode in ("RGB", "RGBA", "P", "L", "LA", "1", "I;16")]
+    + [("RGB", "jpg"), ("CMYK", "jpg"), ("L", "bmp"), ("P", "gif")],
+)
+def test_pictures_of_every_mode_work(model, tmp_path, mode, suffix):
+    path = tmp_path / f"picture.{suffix}"
+    picture(mode).save(path)
+    assert model.prepare_images(path).shape == (1, 3, 32, 32)
+    result = run(model, str(path), "fear", steps=1)
+    assert result.source.min() < 0.3 and result.source.max() > 0.7, "the picture became flat"
+
+
+def test_a_picture_that_a_camera_turned_is_turned_back(model, tmp_path):
+    upright = picture("RGB")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown after a quarter turn clockwise
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    upright.save(tmp_path / "upright.png")
+    torch.testing.assert_close(*(model.prepare_images(tmp_path / f"{name}.png") for name in ("turned", "upright")))
+
+
+def test_pictures_in_memory_work_too(model):
+    as_pil = picture("RGB")
+    as_array = np.asarray(as_pil)
+    as_tensor = torch.from_numpy(as_array.copy()).permute(2, 0, 1) / 255
+    expected = model.prepare_images(as_pil)
+    torch.testing.assert_close(model.prepare_images(as_array), expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(model.prepare_images(as_tensor), expected, atol=1e-3, rtol=0)
+    assert model.prepare_images([as_pil, as_array]).shape == (2, 3, 32, 32)
+
+
+def test_what_is_no_picture_is_named(model, tmp_path):
+    (tmp_path / "note.png").write_text("not a picture")
+    with pytest.raises(MediaError, match="note.png"):
+        run(model, tmp_path / "note.png", "fear")
+    with pytest.raises(MediaError, match="absent.png"):
+        run(model, tmp_path / "absent.png", "fear")
+    with pytest.raises(ValueError, match="no image was given"):
+        run(model, [], "fear")
+
+
+# ---------------------------------------------------------------- showing and keeping videos
+
+
+def test_videos_are_saved_by_suffix(model, image, tmp_path):
+    from lfdm_lite.data.media import read_video
+
+    result = run(model, image, ["fear", "anger"])
+    for name in ("out.gif", "deep/er/out.mp4"):
+        assert result.save(tmp_path / name) == tmp_path / name
+        assert read_video(tmp_path / name).shape == (3, 4, 32, 64)
+    assert read_video(result[0].save(tmp_path / "one.GIF", scale=2)).shape == (3, 4, 64, 64)
+    with Image.open(result.save(tmp_path / "sheet.png")) as sheet:
+        assert sheet.width > 5 * 32 and sheet.height > 2 * 32
+    with pytest.raises(ValueError, match=r"cannot save a video as 'out.avi': the name must end in .gif, .mp4, .png"):
+        result.save(tmp_path / "out.avi")
+    (tmp_path / "folder.gif").mkdir()
+    with pytest.raises(ValueError, match="it is a folder"):
+        result.save(tmp_path / "folder.gif")
+    with pytest.raises(ValueError, match="scale is 0"):
+        result.save(tmp_path / "out.gif", scale=0)
+
+
+def test_clips_can_be_taken_one_by_one(model, image):
+    result = run(model, image, ["fear", "anger"])
+    assert result[1].label_names == ["anger"] and result[1].video.equal(result.video[1:])
+    assert result[-1].video.equal(result.video[1:])
+    assert [clip.label_names[0] for clip in result] == ["fear", "anger"]
+    with pytest.raises(IndexError):
+        result[2]
+
+
+def test_a_notebook_shows_every_clip(model, image):
+    page = run(model, image, ["fear", "anger"])._repr_html_()
+    assert page.count("data:image/gif;base64,") == 2 and "fear" in page and "anger" in page
+
+
+# ---------------------------------------------------------------- saving and loading
+
+
+def test_a_model_read_back_makes_the_same_video(model, saved, image):
+    loaded = LFDM.from_pretrained(saved)
+    assert loaded.labels == LABELS and loaded.image_size == 32 and loaded.guidance_scale == model.guidance_scale
+    assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
+    assert run(loaded, image, "fear").video.equal(run(model, image, "fear").video)
+    assert sorted(p.name for p in saved.iterdir()) == ["config.json", "model.safetensors"]
+
+
+def test_a_model_kept_in_half_precision_makes_nearly_the_same_video(model, image, tmp_path):
+    loaded = LFDM.from_pretrained(str(model.save_pretrained(tmp_path, dtype=torch.float16)))
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+    assert loaded.diffusion.alpha_bar.equal(model.diffusion.alpha_bar)
+    assert (run(loaded, image, "fear").video - run(model, image, "fear").video).abs().mean() < 0.02
+
+
+def test_half_files_are_never_left_under_the_real_names(model, folder, monkeypatch):
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("killed")))
+    with pytest.raises(OSError, match="killed"):
+        tiny_model(1).save_pretrained(folder)
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+
+
+def edit_config(folder, edit):
+    config = json.loads((folder / "config.json").read_text())
+    edit(config)
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["unet"].update(depth=3), r"config.json: unet has an unknown field 'depth'; UNet3DConfig knows"),
+        (lambda c: c.update(colour="red"), r"config.json has an unknown field 'colour'"),
+        (lambda c: c.pop("labels"), r"config.json lacks the field 'labels'"),
+        (lambda c: c.update(labels=["a", "b"]), r"2 labels \(a, b\), expected 6 different ones"),
+        (lambda c: c.update(labels=["a"] * 6), r"expected 6 different ones"),
+        (lambda c: c.update(image_size=33), r"image_size is 33; these networks need a multiple of"),
+        (lambda c: c.update(image_size="big"), r"image_size 'big'"),
+        (lambda c: c["autoencoder"].update(latent_channels=17), r"config.json does not describe a model|17"),
+        (lambda c: c["unet"].update(dim="wide"), r"unet.dim is 'wide', expected int"),
+        (lambda c: c["diffusion"].update(schedule="steep"), r"schedule"),
+        (lambda c: c.update(kind="VideoClassifier"), r"is of kind 'VideoClassifier', expected 'LFDM'"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_named(folder, edit, message):
+    edit_config(folder, edit)
+    with pytest.raises(CheckpointError, match=message):
+        LFDM.from_pretrained(folder)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t.pop("unet.head.bias"), r"tensor 'unet.head.bias' of shape \(3,\) is missing"),
+        (lambda t: t.update({"unet.head.bias": torch.zeros(9)}), r"'unet.head.bias' has shape \(9,\), expected \(3,\)"),
+        (lambda t: t.update({"unet.tail": torch.zeros(9)}), r"unexpected tensor 'unet.tail' of shape \(9,\)"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(folder, edit, message):
+    tensors = load_file(folder / "model.safetensors")
+    edit(tensors)
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=message) as caught:
+        LFDM.from_pretrained(folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_path_is_never_looked_up_on_the_hub(monkeypatch, tmp_path):
+    def download(*_, **__):
+        pytest.fail("went to the Hub")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    for name in ("./a/b", str(tmp_path / "a"), "model", "a/b/c", "runs/x", "../a", "~/no/such", Path("a/b")):
+        with pytest.raises(CheckpointError, match="no checkpoint folder at"):
+            LFDM.from_pretrained(name)
+
+
+def test_a_hub_that_cannot_be_reached_is_said_in_one_line(monkeypatch):
+    def download(*_, **__):
+        raise ConnectionError("Name or service not known\nand much more")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    with pytest.raises(CheckpointError, match=r"'someone/model' is no folder here and could not .*: Name or .* known$"):
+        LFDM.from_pretrained("someone/model")
+
+
+def test_a_model_from_the_hub_is_loaded_from_where_it_was_put(monkeypatch, saved):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(saved))
+    assert LFDM.from_pretrained("someone/model").labels == LABELS
+
+
+def test_parts_that_do_not_fit_together_are_refused(model):
+    parts = model.autoencoder, model.unet, model.diffusion
+    with pytest.raises(ValueError, match="expected 6 different names"):
+        LFDM(*parts, labels=["anger"])
+    with pytest.raises(ValueError, match="image_size is 33"):
+        LFDM(*parts, labels=LABELS, image_size=33)
