@@ -70,7 +70,7 @@ def attend(
     v: Float[Tensor, "n heads j d"],
     bias: Float[Tensor, "heads i j"] | None = None,
 ) -> Float[Tensor, "n heads i d"]:
-    """softmax(q k^T / sqrt(d) + bias) v: torch's fused kernel on a GPU; on a CPU the formula, which trains faster there.
+    """softmax(q k^T / sqrt(d) + bias) v: a fused kernel on a GPU; on a CPU the formula, which trains faster there.
 
     Source: Vaswani et al. 2017, scaled dot-product attention.
     """

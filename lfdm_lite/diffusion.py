@@ -122,8 +122,7 @@ class GaussianDiffusion(nn.Module):
     def posterior(
         self, x0: Float[Tensor, "b *d"], x_t: Float[Tensor, "b *d"], t: Int[Tensor, " b"]
     ) -> tuple[Float[Tensor, "b *d"], Float[Tensor, "b *one"]]:
-        """Mean and variance of q(x_{t-1} | x_t, x_0); the variance is one number per example, of shape (b, 1, …). At
-        t = 0 it is x0 itself, with variance 0.
+        """Mean and variance of q(x_{t-1} | x_t, x_0), at t = 0 of x0 itself; the variance has shape (b, 1, …).
 
         Source: Ho et al. 2020, forward process posterior.
         """
@@ -180,8 +179,7 @@ class GaussianDiffusion(nn.Module):
         label: Int[Tensor, " b"],
         generator: torch.Generator | None = None,
     ) -> Float[Tensor, ""]:
-        """Mean squared error of the network's answer at a random step, with the label dropped now and then for
-        guidance.
+        """Mean squared error of the network's answer at random steps, some labels being dropped for guidance.
 
         Args:
             unet: the network, `UNet3D` or alike.

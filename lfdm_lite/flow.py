@@ -75,7 +75,9 @@ def colour_wheel() -> Float[Tensor, "55 3"]:
 
 
 def flow_to_rgb(
-    flow: Float[Tensor, "*b 2 h w"] | Float[Tensor, "*b 2 t h w"], max_norm: float | int | None = None, pixels: bool = False
+    flow: Float[Tensor, "*b 2 h w"] | Float[Tensor, "*b 2 t h w"],
+    max_norm: float | int | None = None,
+    pixels: bool = False,
 ) -> Float[Tensor, "*b 3 h w"] | Float[Tensor, "*b 3 t h w"]:
     """Colours of a flow: hue is the direction, depth of colour the length; no motion is white.
 
@@ -124,8 +126,8 @@ def lucas_kanade(
 ) -> Float[Tensor, "b 2 h w"]:
     """Backward flow by least squares in a window: `warp(source, flow)` looks like `driving`.
 
-    Around every pixel all channels of a Gaussian window must agree on one displacement. Coarse to fine; at each level the
-    source is warped by what is known so far, and the rest is solved for again.
+    Around every pixel all channels of a Gaussian window must agree on one displacement. Coarse to fine; at each level
+    the source is warped by what is known so far, and the rest is solved for again.
 
     Args:
         source, driving: images in [0, 1], any number of channels.
@@ -199,7 +201,10 @@ def horn_schunck(
 
 
 def forward_backward_check(
-    flow: Float[Tensor, "b 2 h w"], inverse: Float[Tensor, "b 2 h w"], slack: float | int = 0.5, share: float | int = 0.01
+    flow: Float[Tensor, "b 2 h w"],
+    inverse: Float[Tensor, "b 2 h w"],
+    slack: float | int = 0.5,
+    share: float | int = 0.01,
 ) -> Float[Tensor, "b 1 h w"]:
     """Visibility by consistency: go where `flow` points, come back by `inverse`; whoever is lost was hidden there.
 

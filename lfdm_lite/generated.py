@@ -3,7 +3,6 @@
 import base64
 import html
 import math
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,37 +63,35 @@ class GeneratedVideo:
             The path.
 
         Raises:
-            ValueError: for any other suffix.
+            ValueError: for any other suffix, and for a `scale` below 1.
         """
-        from .data.media import write_gif, write_mp4
+        from .data.media import write_gif, write_image, write_mp4
 
         path = check_suffix(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if scale < 1:
+            raise ValueError(f"scale is {scale}; expected a whole number, at least 1")
         if path.suffix.lower() == ".png":
-            write_png(path, magnify(contact_sheet(self.video, self.label_names, self.source), scale))
+            sheet = contact_sheet(self.video, self.label_names, self.source)
+            write_image(path, sheet.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2))
         elif path.suffix.lower() == ".gif":
-            write_gif(path, magnify(tile(self.video), scale), fps=fps)
+            write_gif(path, tile(self.video), fps=fps, scale=scale)
         else:
-            write_mp4(path, magnify(tile(self.video), scale), fps=fps)
+            write_mp4(path, tile(self.video), fps=fps, scale=scale)
         return path
 
     def _repr_html_(self) -> str:
         """One playing GIF a clip, captioned with its label."""
-        from .data.media import write_gif
+        from .data.media import encode_gif
 
         scale = max(1, round(160 / self.video.shape[-1]))
         figures = []
-        with tempfile.TemporaryDirectory() as folder:
-            for name, clip in zip(self.label_names, self.video, strict=True):
-                path = Path(folder) / "clip.gif"
-                write_gif(path, clip)
-                data, name = base64.b64encode(path.read_bytes()).decode(), html.escape(name)
-                width = scale * clip.shape[-1]
-                figures.append(
-                    '<figure style="display:inline-block;margin:4px;text-align:center">'
-                    f'<img src="data:image/gif;base64,{data}" width="{width}" alt="generated video: {name}">'
-                    f"<figcaption>{name}</figcaption></figure>"
-                )
+        for name, clip in zip(self.label_names, self.video, strict=True):
+            data, name = base64.b64encode(encode_gif(clip)).decode(), html.escape(name)
+            figures.append(
+                '<figure style="display:inline-block;margin:4px;text-align:center">'
+                f'<img src="data:image/gif;base64,{data}" width="{scale * clip.shape[-1]}" alt="generated video: {name}">'
+                f"<figcaption>{name}</figcaption></figure>"
+            )
         return "<div>" + "".join(figures) + "</div>"
 
 
@@ -136,21 +133,6 @@ def tile(video: Float[Tensor, "b 3 t h w"], columns: int | None = None) -> Float
     blank = video.new_ones(rows * columns - b, 3, t, h, w)
     cells = torch.cat([video, blank]).unflatten(0, (rows, columns))  # rows columns 3 t h w
     return cells.permute(2, 3, 0, 4, 1, 5).reshape(3, t, rows * h, columns * w)
-
-
-def magnify(pixels: Float[Tensor, "*n h w"], scale: int) -> Float[Tensor, "*n y x"]:
-    """Every pixel becomes a square of `scale` x `scale` pixels."""
-    if not isinstance(scale, int) or scale < 1:
-        raise ValueError(f"scale is {scale!r}; expected a whole number, at least 1")
-    return pixels.repeat_interleave(scale, dim=-1).repeat_interleave(scale, dim=-2)
-
-
-def write_png(path: str | Path, image: Float[Tensor, "3 h w"]) -> None:
-    """Write an RGB image in [0, 1] as a PNG file."""
-    from PIL import Image
-
-    pixels = image.clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).contiguous().numpy()
-    Image.fromarray(pixels).save(path, format="PNG")
 
 
 def _text(text: str, width: int, height: int = 14) -> Float[Tensor, "3 {height} {width}"]:

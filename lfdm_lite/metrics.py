@@ -1,8 +1,8 @@
 """How good are videos? Scores of single clips, scores of sets of clips, and how far each may be trusted.
 
-A score of clips comes one number a clip; `mean_estimate` turns those into a mean with an interval. A score that only a
-whole set has (`frechet_distance`, `pairwise_flow_distance`) is an `Estimate` at once. Intervals are bootstrap percentiles:
-clips are drawn anew with replacement, as if the test set had been collected again, and the score is computed again.
+A score of clips comes one number a clip; `mean_estimate` turns those into a mean with an interval. A score that only
+a whole set has (`frechet_distance`, `pairwise_flow_distance`) is an `Estimate` at once. Intervals are bootstrap
+percentiles: clips are drawn anew with replacement, as if the test set had been collected again, and scored again.
 """
 
 import math
@@ -101,7 +101,8 @@ def ssim(
     """
     radius = int(3.5 * sigma + 0.5)
     if min(prediction.shape[-2:]) <= 2 * radius:
-        raise ValueError(f"images of {tuple(prediction.shape[-2:])} pixels are smaller than the window of {2 * radius + 1}")
+        size = tuple(prediction.shape[-2:])
+        raise ValueError(f"images of {size} pixels are smaller than the window of {2 * radius + 1}")
     kernel = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, dtype=torch.float64) / sigma) ** 2)
     kernel = (kernel / kernel.sum()).to(prediction.device)
 
@@ -210,6 +211,8 @@ def label_accuracy(
     Args:
         predicted: label numbers, or logits.
         labels: the right ones.
+
+    Where every clip is read right (or none), so is every redrawn set: the interval is a point, and too narrow.
     """
     numbers = predicted.argmax(1) if predicted.ndim == 2 else predicted
     return mean_estimate((numbers.cpu() == labels.cpu()).double(), resamples, confidence, seed)
@@ -261,8 +264,11 @@ def frechet_distance(
         if len(x) < 2 or not np.isfinite(x).all():
             raise ValueError(f"{name} of shape {x.shape}: expected at least two clips and finite numbers")
 
+    def fit(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return x.mean(0), np.atleast_2d(np.cov(x.T))
+
     def distance(a: np.ndarray, b: np.ndarray) -> float:
-        return gaussian_distance(a.mean(0), np.cov(a.T).reshape(2 * a.shape[1:]), b.mean(0), np.cov(b.T).reshape(2 * b.shape[1:]))
+        return gaussian_distance(*fit(a), *fit(b))
 
     value = distance(a, b)
     rng = np.random.default_rng(seed)

@@ -63,7 +63,7 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         diffusion: GaussianDiffusion,
         labels: Sequence[str],
         image_size: int = 64,
-        guidance_scale: float = 1.5,
+        guidance_scale: float | int = 1.5,
     ) -> None:
         super().__init__()
         labels = [str(label) for label in labels]
@@ -95,10 +95,10 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
     def generate(
         self,
         image: Any,
-        label: str | int | Sequence[str | int] | Tensor,
+        label: Any,
         *,
         num_frames: int | None = None,
-        guidance_scale: float | None = None,
+        guidance_scale: float | int | None = None,
         sampler: str = "dpm++",
         steps: int = 20,
         seed: int | None = None,
@@ -112,7 +112,7 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         Args:
             image: a path, PIL image, array or tensor, or a sequence (or batch) of these; each is cut to its
                 central square and resized to `image_size`.
-            label: a name or index, or a sequence of these.
+            label: a name or index, or a sequence (list, tuple, array, tensor) of these.
             num_frames: frames a clip, at least 1; None: as many as the model was trained on.
             guidance_scale: 0 ignores the label, 1 is plain conditional, above 1 exaggerates; None: the model's own.
             sampler: "dpm++" (good in 20 steps), "ddim" or "ddpm".

@@ -185,7 +185,7 @@ def sample(
         steps: network calls, 1 to num_steps (less the steps that `min_alpha_bar` skips); None: all of them.
         eta: noise of DDIM; 0 is deterministic, 1 as noisy as DDPM. The other samplers do not use it.
         threshold: quantile of dynamic thresholding, or None for none; its range is [-threshold_floor, threshold_floor].
-        min_alpha_bar: start at the noisiest step that keeps this share of signal; None: 1e-3 for an eps network, else 0.
+        min_alpha_bar: start at the noisiest step with this share of signal; None: 1e-3 for an eps network, else 0.
             An eps network's error is divided by sqrt(alpha_bar) in x0: at the last step of the cosine schedule 0.01
             becomes 200, which a few steps do not forget. v and x0 networks have no such step.
         generator: source of all noise; drawn on the generator's device, so that a CPU generator gives the same clip

@@ -25,8 +25,8 @@ SIZE = 64
 def texture(seed: int = 0, size: int = SIZE, channels: int = 1) -> torch.Tensor:
     """A smooth random picture in [0, 1] with detail at several scales."""
     generator = torch.Generator().manual_seed(seed)
-    layers = [resize(torch.rand(1, channels, n, n, generator=generator), size) / (k + 1) for k, n in enumerate((5, 11, 23))]
-    total = sum(layers)
+    grids = [torch.rand(1, channels, n, n, generator=generator) for n in (5, 11, 23)]
+    total = sum(resize(grid, size) / (k + 1) for k, grid in enumerate(grids))
     return (total - total.amin()) / (total.amax() - total.amin())
 
 

@@ -157,14 +157,11 @@ def test_training_mode_neither_matters_nor_changes(image):
         (1.5, {}, r"label 1.5 is not one of"),
         ([], {}, r"no label was given; the labels are: anger"),
         ("anger", {"num_frames": 0}, r"num_frames is 0; expected a whole number at least 1"),
-        ("anger", {"num_frames": 2.5}, r"num_frames is 2.5; expected a whole number"),
         ("anger", {"steps": 0}, r"steps is 0; expected a whole number from 1 to 1000"),
         ("anger", {"steps": 1001}, r"steps is 1001; expected a whole number from 1 to 1000"),
         ("anger", {"sampler": "euler"}, r"sampler 'euler' is not one of: "),
         ("anger", {"guidance_scale": -1.0}, r"guidance_scale is -1.0; expected a number from 0"),
         ("anger", {"guidance_scale": float("nan")}, r"guidance_scale is nan"),
-        ("anger", {"guidance_scale": "high"}, r"guidance_scale is 'high'"),
-        ("anger", {"seed": "lucky"}, r"seed is 'lucky'; expected a whole number"),
     ],
 )
 def test_what_cannot_be_generated_is_said(model, image, label, options, message):
@@ -177,7 +174,7 @@ def test_what_cannot_be_generated_is_said(model, image, label, options, message)
 
 def picture(mode: str) -> Image.Image:
     ramp = np.linspace(0, 255, 48 * 36).reshape(36, 48)
-    rgb = np.stack([ramp, ramp[::-1], ramp[:, ::-1]], axis=2).astype(np.uint8)
+    rgb = np.stack([ramp, ramp**2 / 255, ramp[:, ::-1]], axis=2).astype(np.uint8)
     if mode == "I;16":
         return Image.fromarray((ramp * 257).astype(np.uint16))
     return Image.fromarray(rgb).convert("RGB").convert(mode)

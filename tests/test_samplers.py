@@ -122,7 +122,8 @@ def test_samples_have_the_mean_and_variance_of_the_data(sampler, steps, eta, par
         generator=seeded(),
         progress=False,
     )
-    assert x.mean().item() == pytest.approx(MU, abs=0.01)
+    signal_at_start = 1e-3**0.5 if parameterization == "eps" else 0.0  # which a start from pure noise leaves out
+    assert x.mean().item() == pytest.approx(MU, abs=0.01 + MU * signal_at_start)
     assert x.std().item() == pytest.approx(S, rel=0.02)
 
 
@@ -220,6 +221,21 @@ def test_a_single_step_answers_the_networks_x0():
     for sampler in ("ddpm", "ddim", "dpm++"):
         once = sample(diffusion, any_network, (2, 3), sampler=sampler, steps=1, generator=seeded(), progress=False)
         assert_close(once, any_network(x, torch.tensor([999, 999])))
+
+
+def test_an_eps_network_starts_where_there_is_signal_to_divide_by():
+    """A small error in eps at pure noise would be a huge one in x0."""
+    start = {}
+    for parameterization in ("eps", "v"):
+        visited = []
+        sample(
+            process(parameterization), any_network, (1, 2), steps=5, progress=False,
+            callback=lambda i, t, x, x0, visited=visited: visited.append(t),
+        )  # fmt: skip
+        start[parameterization] = visited[0]
+    alpha_bar = process().alpha_bar
+    assert start["v"] == 999
+    assert alpha_bar[start["eps"]] >= 1e-3 > alpha_bar[start["eps"] + 1]
 
 
 def test_dynamic_threshold_leaves_small_samples_alone_and_brings_large_ones_into_range():

@@ -13,6 +13,8 @@ from lfdm_lite.attention import (
     rotary_angles,
     rotate,
 )
+from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion
+from lfdm_lite.samplers import guided, sample
 from lfdm_lite.unet3d import UNet3D, UNet3DConfig, frame_index
 
 SMALL = UNet3DConfig(feature_channels=5, num_labels=3, num_frames=4, dim=16, dim_mults=(1, 2), heads=2, head_dim=8)
@@ -86,6 +88,37 @@ def test_with_distances_alone_a_reversed_clip_of_symmetric_bias_is_as_good_as_th
 
     assert reversal_gap(frame_index=False) < 1e-4
     assert reversal_gap(frame_index=True) > 1e-3
+
+
+@pytest.mark.parametrize("anchored", [True, False])
+def test_a_network_that_knows_its_frames_learns_to_start_at_rest_and_another_runs_backwards(anchored):
+    """Data: flow that grows evenly from rest, to the left for label 0, to the right for label 1."""
+    generator = torch.Generator().manual_seed(0)
+    torch.manual_seed(0)
+    config = dict(num_labels=2, num_frames=6, init_kernel=3, frame_index=anchored, frame_embedding=anchored)
+    unet = UNet3D(UNet3DConfig(**(vars(SMALL) | config)))
+    diffusion = GaussianDiffusion(DiffusionConfig())
+    optimizer = torch.optim.AdamW(unet.parameters(), lr=5e-3)
+    growth = torch.zeros(1, 3, 6, 4, 4)
+    growth[:, 0] = torch.linspace(0, 1.5, 6).view(6, 1, 1)
+    for _ in range(80):
+        label = torch.randint(2, (8,), generator=generator)
+        x0 = (2 * label - 1).view(8, 1, 1, 1, 1) * growth
+        optimizer.zero_grad()
+        diffusion.loss(unet, x0, torch.zeros(8, 5, 4, 4), label, generator).backward()
+        optimizer.step()
+
+    label = torch.arange(2).repeat(16)
+    denoise = guided(unet, torch.zeros(32, 5, 4, 4), label)
+    x = sample(diffusion, denoise, (32, 3, 6, 4, 4), steps=10, generator=generator, progress=False)
+    first, last = x[:, 0, [0, -1]].mean(dim=(2, 3)).unbind(dim=1)
+    backwards = (first.abs() > last.abs()).float().mean()
+    if anchored:
+        assert backwards == 0
+        assert first.abs().mean() < 0.3
+        assert ((last > 0) == (label == 1)).all()
+    else:
+        assert backwards > 0.2
 
 
 def test_frame_index_runs_from_minus_one_at_rest_to_one():

@@ -82,9 +82,9 @@ def preview(options: Preview) -> None:
     dataset = build(options.clips)
     import torch
 
-    from ..data.media import write_gif
+    from ..data.media import write_gif, write_image
     from ..flow import flow_to_rgb
-    from ..generated import contact_sheet, tile, write_png
+    from ..generated import contact_sheet, tile
 
     items = [dataset[i] for i in range(len(dataset))]
     film, stills = [], []
@@ -95,9 +95,8 @@ def preview(options: Preview) -> None:
         stills.append(torch.cat(pictures, dim=2))
     film, stills = torch.stack(film), torch.stack(stills)
     names = [f"{item['label_name']}, subject {item['subject']}" for item in items]
-    options.out.parent.mkdir(parents=True, exist_ok=True)
     png = options.out.with_name(options.out.name + ".png")
-    write_png(png, contact_sheet(stills, names))
+    write_image(png, contact_sheet(stills, names))
     print(png)
     gif = options.out.with_name(options.out.name + ".gif")
     write_gif(gif, tile(film, columns=min(len(items), 3)), fps=options.clips.fps)
@@ -124,7 +123,7 @@ def export(options: Export) -> None:
         elif options.flow == "flo":
             for frame, flow in enumerate(item["flow"].unbind(1)):
                 write_flo(folder / f"{name}_flow" / f"{frame:03d}.flo", flow)
-        row = {"file": f"{item['label_name']}/{name}.mp4", "label": item["label"], "label_name": item["label_name"]}
+        row: dict[str, Any] = {"file": f"{item['label_name']}/{name}.mp4", "label": item["label"], "label_name": item["label_name"]}
         rows.append(row | {"subject": item["subject"], "split": options.clips.split})
     with open(options.out / "clips.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))

@@ -34,6 +34,7 @@ class Pose:
     open: Tensor | float = 0.0  # lower lip and jaw down
     upper: Tensor | float = 0.0  # upper lip up
     sneer: Tensor | float = 0.0  # upper lip up on one side
+    grit: Tensor | float = 0.0  # lower teeth up into view
     head_x: Tensor | float = 0.0  # head to the right
     head_y: Tensor | float = 0.0  # head down
     roll: Tensor | float = 0.0  # head turned clockwise, radians
@@ -45,16 +46,16 @@ POSES: dict[str, tuple[Pose, ...]] = {  # some expressions have more than one fa
         Pose(brow_inner=-0.115, brow_outer=0.05, brow_pinch=0.05, lid=0.16, lid_slant=-0.22, lower_lid=0.14,
              nose=0.015, corner=-0.075, width=-0.02, upper=-0.012, head_y=0.045, zoom=0.06),
         Pose(brow_inner=-0.115, brow_outer=0.05, brow_pinch=0.05, lid=0.14, lid_slant=-0.22, lower_lid=0.16,
-             nose=0.03, corner=-0.05, width=0.03, open=0.085, upper=0.03, head_y=0.035, zoom=0.06),
+             nose=0.03, corner=-0.05, width=0.03, open=0.085, upper=0.03, grit=0.055, head_y=0.035, zoom=0.06),
     ),
     "disgust": (
         Pose(brow_inner=-0.06, brow_outer=-0.05, brow_pinch=0.015, lid=0.26, lid_slant=0.02, lower_lid=0.3,
-             nose=0.065, cheek=0.04, corner=-0.06, width=-0.01, open=0.015, upper=0.02, sneer=0.095,
+             nose=0.065, cheek=0.04, corner=-0.05, width=0.0, open=0.03, upper=0.02, sneer=0.075,
              head_x=0.045, head_y=-0.015, roll=0.12, zoom=-0.06),
     ),
     "fear": (
         Pose(brow_inner=0.12, brow_outer=0.0, brow_pinch=0.035, lid=-0.22, lower_lid=-0.06,
-             corner=-0.06, width=0.075, open=0.115, upper=0.025, head_y=0.03, zoom=-0.09),
+             corner=-0.06, width=0.075, open=0.13, upper=0.03, grit=0.06, head_y=0.03, zoom=-0.09),
     ),
     "happiness": (
         Pose(brow_inner=0.025, brow_outer=0.035, lid=0.05, lower_lid=0.27, cheek=0.06,
@@ -68,7 +69,7 @@ POSES: dict[str, tuple[Pose, ...]] = {  # some expressions have more than one fa
     ),
     "surprise": (
         Pose(brow_inner=0.125, brow_outer=0.135, lid=-0.24, lower_lid=-0.06, corner=-0.01,
-             width=-0.065, open=0.215, upper=0.025, head_y=-0.045, zoom=-0.01),
+             width=-0.055, open=0.235, upper=0.035, head_y=-0.045, zoom=-0.01),
     ),
 }  # fmt: skip
 

@@ -37,7 +37,7 @@ def portrait(look: Look, pose: Pose) -> list[Layer]:
         _skin(look, face),
         *_eyes(look, pose, head),
         *_mouth(look, pose, head),
-        _brows(look, face),
+        _brows(look, pose, head),
         *_glasses(look, head),
         *hair_front(look, head),
     ]
@@ -59,8 +59,8 @@ def _bumps(look: Look, pose: Pose) -> list[tuple]:
         sneer = (side * pose.sneer).clamp(min=0)
         lip_x = side * look.mouth_width
         bumps += [
-            (side * 0.115, brow_y, 0.085, 0.1, -side * pose.brow_pinch, -pose.brow_inner),
-            (side * 0.31, brow_y, 0.1, 0.1, 0.0, -pose.brow_outer),
+            (side * 0.11, brow_y, 0.09, 0.14, -side * pose.brow_pinch, -0.9 * pose.brow_inner),
+            (side * 0.31, brow_y, 0.1, 0.14, 0.0, -0.9 * pose.brow_outer),
             (side * 0.27, look.eye_y + 0.25, 0.12, 0.08, 0.0, -pose.cheek),
             (lip_x, mouth_y, 0.085, 0.1, side * pose.width, -pose.corner),
             (side * 0.12, look.eye_y + 0.23, 0.08, 0.09, 0.0, -0.5 * sneer),
@@ -118,7 +118,7 @@ def _skin(look: Look, face: LayerMotion) -> Layer:
         if look.beard:
             edge = look.mouth_y - 0.04 - 0.9 * (ax - 0.12).clamp(min=0) + 0.07 * bump(x, y, 0.0, look.mouth_y, 0.2, 9.0)
             grain = 0.9 + 0.1 * torch.sin(60 * x + 5 * torch.sin(30 * y))
-            rgb = mix(rgb, hair * grain, look.beard * step(edge - y, 0.05))
+            rgb = mix(rgb, hair * grain, look.beard * step(edge - y, 0.05 if look.beard > 0.5 else 0.16))
         if look.moustache:
             lip = look.mouth_y - 0.045
             band = rectangle(x, y - lip + 0.012 - 1.1 * x.square(), look.mouth_width * 0.95, 0.034, 0.03)
@@ -216,20 +216,25 @@ def _eyes(look: Look, pose: Pose, head: LayerMotion) -> list[Layer]:
 
 
 
-def _brows(look: Look, face: LayerMotion) -> Layer:
-    ex, y0, th = look.eye_x, look.eye_y - look.brow_gap, look.brow_thickness
+def _brows(look: Look, pose: Pose, head: LayerMotion) -> Layer:
+    ex, y0, thick = look.eye_x, look.eye_y - look.brow_gap, look.brow_thickness
     dark = colour(0.75 * c for c in look.hair) if sum(look.hair) > 0.75 else colour(0.55 * c for c in look.hair)
-    inner, outer = ex - 0.125, ex + 0.135
 
     def shape(x: Tensor, y: Tensor) -> Tensor:
-        ax = x.abs()
-        along = (ax - ex) / 0.13
-        taper = th * (1.0 - 0.3 * along.clamp(0, 1))
+        along = (x.abs() - ex) / 0.13  # -1 at the inner end, 1 at the outer one
         bow = y0 + 0.03 * along.square() + look.brow_tilt * along
-        return capsule(ax, y - bow, inner, 0.0, outer, 0.0, 0.0) - taper
+        return capsule(x.abs(), y - bow, ex - 0.13, 0.0, ex + 0.13, 0.0, 0.0) - thick * (1 - 0.3 * along.clamp(0, 1))
 
-    box = (-outer - th, y0 - th - 0.04, outer + th, y0 + th + 0.06)
-    return Layer(shape, lambda x, y: dark, face, box)
+    def slant(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        share = ((x.abs() - ex) / 0.26 + 0.5).clamp(-0.2, 1.2)
+        x = x + torch.sign(x) * pose.brow_pinch * (1 - share)
+        return x, y + torch.lerp(pose.brow_inner, pose.brow_outer, share)
+
+    reach = max(float(p.abs().max()) for p in (pose.brow_inner, pose.brow_outer, pose.brow_pinch)) * 1.25
+    x1 = ex + 0.13 + thick
+    return Layer(
+        shape, lambda x, y: dark, LayerMotion(head.to_image, slant, reach), (-x1, y0 - thick - 0.03, x1, y0 + thick + 0.06)
+    )
 
 
 def _glasses(look: Look, head: LayerMotion) -> list[Layer]:
@@ -271,7 +276,7 @@ def _mouth(look: Look, pose: Pose, head: LayerMotion) -> list[Layer]:
 
     def lift(s: Tensor) -> Tensor:  # the upper lip's way down
         side = torch.sign(pose.sneer.sum()) * 0.5
-        return corner(s) - (pose.upper + pose.sneer.abs() * torch.exp(-((s - side) / 0.45).square())) * (1 - s.square()).sqrt()
+        return corner(s) - (pose.upper + pose.sneer.abs() * torch.exp(-((s - side) / 0.6).square())) * (1 - s.square()).sqrt()
 
     def fall(s: Tensor) -> Tensor:  # the lower lip's
         return corner(s) + pose.open * (1 - s.square() + 1e-6).sqrt()
@@ -308,14 +313,17 @@ def _mouth(look: Look, pose: Pose, head: LayerMotion) -> list[Layer]:
     clip = Clip(opening, head)
     box = (-w, my - 0.09, w, my + 0.1)
     up, down = follow(lift), follow(fall)
-    inside = (-w - 0.1, my - 0.16, w + 0.1, my + 0.3)
+    inside = (-w - 0.12, my - 0.2, w + 0.12, my + 0.36)
     return [
         Layer(lambda x, y: torch.full_like(x, -1.0), lambda x, y: cavity, head, inside, clip),
         Layer(
             lambda x, y: ellipse(x, y - my + 0.0, 0.75 * w, 0.075), lambda x, y: tongue, down,
             (-w, my - 0.08, w, my + 0.08), clip,
         ),
-        Layer(lambda x, y: my - 0.035 - y, lambda x, y: tooth * 0.93, down, (-w, my - 0.05, w, my + 0.03), Clip(lambda x, y: torch.maximum(opening(x, y), 0.105 - pose.width.clamp(min=0) * 3 + torch.zeros_like(x)), head)),
+        Layer(
+            lambda x, y: torch.maximum(my + 0.012 - y, x.abs() - 0.85 * w), lambda x, y: tooth * 0.94,
+            follow(lambda s: fall(s) - pose.grit), (-w, my, w, my + 0.06), clip,
+        ),
         Layer(
             lambda x, y: torch.maximum(y - my - 0.055, x.abs() - 0.88 * w), lambda x, y: tooth, up,
             (-w, my - 0.03, w, my + 0.06), clip,

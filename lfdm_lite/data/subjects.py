@@ -93,7 +93,7 @@ def subject_look(subject: int) -> Look:
     backdrop, accent = rng.choice(len(BACKDROPS), 2, replace=False)
     has_beard = man and style != "scarf" and rng.random() < 0.45
     beard = (0.3 if rng.random() < 0.4 else 0.88) if has_beard else 0.0
-    eye_rx = u(0.128, 0.15)
+    eye_rx = u(0.135, 0.158)
     return Look(
         skin=_colour(skin), hair=_colour(hair), iris=_colour(_rgb(pick(IRISES))), lips=_colour(lips),
         clothes=(_colour(_rgb(CLOTHES[clothes]) + u(-0.03, 0.03, 3)), _colour(_rgb(CLOTHES[second]))),
@@ -104,11 +104,11 @@ def subject_look(subject: int) -> Look:
         glasses=pick(("round", "square")) if rng.random() < 0.25 else "",
         glasses_colour=_colour(_rgb(pick(("22242a", "6b3f22", "a33b3b", "2f4f7f")))),
         earrings=not man and rng.random() < 0.5, freckles=u(0.3, 0.7) if rng.random() < 0.25 and tone < 5 else 0.0,
-        blush=u(0.1, 0.32), head_width=u(0.47, 0.53), chin=u(0.65, 0.71), jaw=u(0.12, 0.3),
+        blush=u(0.06, 0.26), head_width=u(0.47, 0.53), chin=u(0.65, 0.71), jaw=u(0.0, 0.17),
         eye_x=u(0.205, 0.23), eye_y=u(-0.04, 0.0), eye_rx=eye_rx, eye_ry=eye_rx * u(0.86, 1.0),
         iris_radius=u(0.066, 0.08), brow_gap=u(0.225, 0.25), brow_thickness=u(0.026, 0.042), brow_tilt=u(-0.02, 0.012),
         nose_length=u(0.17, 0.22), nose_width=u(0.055, 0.085), mouth_y=u(0.375, 0.405), mouth_width=u(0.165, 0.205),
         lip=u(0.04, 0.062), ear=u(0.085, 0.115), lashes=0.011 if man else u(0.016, 0.022), shoulder=u(0.72, 0.95),
         phase=u(0, 6.28), frequency=u(0.85, 1.2), tilt=u(-0.05, 0.05), offset_x=u(-0.05, 0.05), offset_y=u(-0.02, 0.04),
-        scale=u(0.9, 0.98),
+        scale=u(1.0, 1.07),
     )  # fmt: skip

@@ -93,16 +93,16 @@ def hair_front(look: Look, head: LayerMotion) -> list[Layer]:
     def shape(x: Tensor, y: Tensor) -> Tensor:
         match style:
             case "short" | "bun":
-                return torch.maximum(torch.maximum(crown(x, y), cut(x, y, -0.42)), y - 0.02)
+                return torch.maximum(torch.maximum(crown(x, y), cut(x, y, -0.49)), y - 0.02)
             case "parted" | "bob":
-                line = torch.minimum(ellipse(x - part - 0.3, y - 0.3, w + 0.16, 0.74), ellipse(x - part + 0.42, y - 0.3, w + 0.08, 0.72))
+                line = torch.minimum(ellipse(x - part - 0.24, y - 0.3, w + 0.13, 0.82), ellipse(x - part + 0.42, y - 0.3, w + 0.12, 0.78))
                 return torch.maximum(torch.maximum(crown(x, y), -line), y - (0.02 if style == "parted" else 0.4))
             case "bangs" | "long bangs":
-                fringe = y + 0.335 + 0.018 * torch.sin(26 * x + look.phase) - 0.12 * (x / w).square()
+                fringe = y + 0.36 + 0.018 * torch.sin(26 * x + look.phase) - 0.12 * (x / w).square()
                 sides = torch.maximum(cut(x, y, -0.5), y - (0.05 if style == "bangs" else 0.5))
                 return torch.maximum(crown(x, y), torch.minimum(fringe, sides))
             case "long":
-                line = torch.minimum(cut(x, y, -0.47, part, 0.0).neg(), cut(x, y, -0.34, -part, 0.02).neg())
+                line = torch.minimum(cut(x, y, -0.52, part, 0.0).neg(), cut(x, y, -0.42, -part, 0.02).neg())
                 return torch.maximum(torch.maximum(crown(x, y) - 0.02, -line), y - 0.5)
             case "curly" | "afro":
                 inner = ellipse(x, y - 0.2, w - 0.03, 0.6) + _curls(x, y, 9, 0.04)
@@ -112,10 +112,10 @@ def hair_front(look: Look, head: LayerMotion) -> list[Layer]:
                 return torch.maximum(torch.maximum(sides, y - 0.04), -y - 0.5)
             case "quiff":
                 top = ellipse(x - part * 0.6, y + 0.58, 0.44, 0.22) - 0.012 * torch.sin(30 * x)
-                side = torch.maximum(torch.maximum(crown(x, y), cut(x, y, -0.44)), y - 0.0)
+                side = torch.maximum(torch.maximum(crown(x, y), cut(x, y, -0.48)), y)
                 return torch.minimum(top, side)
             case "beanie":
-                return torch.maximum(crown(x, y) - 0.04, y + 0.3 - 0.1 * (x / w).square())
+                return torch.maximum(crown(x, y) - 0.04, y + 0.36 - 0.1 * (x / w).square())
         return torch.maximum(ellipse(x, y - 0.08, w + 0.1, 0.82), -ellipse(x, y - 0.1, w - 0.03, 0.56))  # scarf
 
     cloth, trim = colour(look.clothes[1]), colour(look.clothes[0])
@@ -123,7 +123,7 @@ def hair_front(look: Look, head: LayerMotion) -> list[Layer]:
     def cloth_paint(x: Tensor, y: Tensor) -> Tensor:
         if style == "beanie":
             ribs = cloth * (0.92 + 0.08 * torch.sin(40 * x))
-            return mix(ribs, trim * (0.92 + 0.08 * torch.sin(40 * x)), step(-(y + 0.43 - 0.1 * (x / w).square()), 0.02))
+            return mix(ribs, trim * (0.92 + 0.08 * torch.sin(40 * x)), step(-(y + 0.49 - 0.1 * (x / w).square()), 0.02))
         return cloth * (0.92 + 0.1 * torch.sin(14 * x.hypot(y) + 3 * x))
 
     worn = style in ("beanie", "scarf")
