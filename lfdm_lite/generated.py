@@ -3,6 +3,7 @@
 import base64
 import html
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class GeneratedVideo:
         """
         from .data.media import write_gif, write_image, write_mp4
 
-        path = check_suffix(path)
+        path = check_destination(path)
         if scale < 1:
             raise ValueError(f"scale is {scale}; expected a whole number, at least 1")
         if path.suffix.lower() == ".png":
@@ -95,8 +96,8 @@ class GeneratedVideo:
         return "<div>" + "".join(figures) + "</div>"
 
 
-def check_suffix(path: str | Path) -> Path:
-    """The path, if a video can be saved under its suffix.
+def check_destination(path: str | Path) -> Path:
+    """The path, if a video can be saved there, under that suffix.
 
     Raises:
         ValueError: if not.
@@ -106,6 +107,9 @@ def check_suffix(path: str | Path) -> Path:
         raise ValueError(f"cannot save a video as {path.name!r}: the name must end in {', '.join(SUFFIXES)}")
     if path.is_dir():
         raise ValueError(f"cannot save a video as {path}: it is a folder")
+    nearest = next(parent for parent in path.absolute().parents if parent.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise ValueError(f"cannot save a video as {path}: {nearest} is not a folder that can be written to")
     return path
 
 

@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from .geometry import RandomTransform, in_float32
+from .geometry import RandomTransform, in_float32, resize, warp
+from .motion import Motion
 from .regions import RegionPredictor, Regions, inverse_2x2
 
 
@@ -28,6 +29,27 @@ def pyramid_loss(
         total = total + error.abs().mean()
         total = total + gradient_weight * (error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean())
     return total / scales
+
+
+def visibility_loss(
+    motion: Motion, source: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b 3 h w"], tolerance: float = 0.1
+) -> Float[Tensor, ""]:
+    """Teaches the occlusion map where the warp fails: its cross-entropy against exp(-error / tolerance).
+
+    The error is the mean absolute colour difference between the driving frame and the source image warped by the flow,
+    averaged over each latent pixel. Only the map learns from it; the flow is held fixed. Without this term nothing
+    asks a decoder that can repair a wrong warp by itself to say where it does so, and the map rests at 1.
+
+    Args:
+        motion: at the latent's resolution; the flow is brought to that of the images.
+        tolerance: colour error at which visibility is 1/e.
+
+    Source: ours; a photometric visibility target, as unsupervised flow estimation uses, in place of true visibility.
+    """
+    flow = resize(motion.flow.detach(), source.shape[-2:])
+    error = (warp(source, flow) - driving).abs().mean(dim=1, keepdim=True)
+    target = torch.exp(-F.adaptive_avg_pool2d(error, motion.occlusion.shape[-2:]) / tolerance)
+    return in_float32(F.binary_cross_entropy)(motion.occlusion.float(), target)
 
 
 def equivariance_loss(

@@ -5,7 +5,7 @@ import torch
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
 from lfdm_lite.geometry import RandomTransform, identity_grid
-from lfdm_lite.losses import equivariance_loss, pyramid_loss
+from lfdm_lite.losses import equivariance_loss, pyramid_loss, visibility_loss
 from lfdm_lite.motion import Motion, gaussian_heatmaps, sparse_motions
 from lfdm_lite.regions import Regions, affine_frame
 
@@ -80,6 +80,18 @@ def test_the_pyramid_loss_is_zero_for_equal_images_and_sees_blur():
     assert pyramid_loss(image, image) == 0
     grey, bright = torch.full_like(image, 0.5), torch.full_like(image, 0.6)
     torch.testing.assert_close(pyramid_loss(grey, bright), torch.tensor(0.1), atol=1e-6, rtol=0)
+
+
+def test_the_visibility_loss_wants_low_values_only_where_the_warp_fails():
+    source = torch.full((1, 3, 16, 16), 0.2)
+    driving = source.clone()
+    driving[..., 8:] = 0.9  # the right half cannot be fetched from the source
+    flow = torch.zeros(1, 2, 4, 4, requires_grad=True)
+    occlusion = torch.full((1, 1, 4, 4), 0.5, requires_grad=True)
+    visibility_loss(Motion(flow, occlusion), source, driving).backward()
+    assert (occlusion.grad[..., :2] < 0).all(), "more visible where the warp explains the frame"
+    assert (occlusion.grad[..., 2:] > 0).all(), "less visible where it does not"
+    assert flow.grad is None, "the flow does not learn from it"
 
 
 def test_equivariance_vanishes_without_a_deformation(network):

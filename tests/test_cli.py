@@ -14,7 +14,7 @@ import torch
 from lfdm_lite.data.media import read_video
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from test_pipeline import tiny_model
+from test_pipeline import LABELS, tiny_model
 
 from lfdm_lite.cli import OVERVIEW, main
 
@@ -128,7 +128,8 @@ def test_the_same_label_twice_makes_two_files(tmp_path):
         ("train diffusion --preset tiny --out x --autoencoder nowhere", "no checkpoint folder at nowhere"),
         ("train autoencoder --preset tiny --out x --optim.steps q", "--optim.steps"),
         ("data", "lfdm data: one of these must follow: preview, export"),
-        ("data preview cats", "data set 'cats' is not one of: faces"),
+        ("data preview cats", "data set 'cats' is not one of: faces; nor is it a folder of videos"),
+        ("data export . --out x", "only procedural sets can be exported (faces), not '.'"),
         ("data export faces", "--out"),
         ("data preview faces --clips 0", "--clips is 0"),
         ("evaluate nowhere", "no checkpoint folder at nowhere"),
@@ -301,7 +302,12 @@ def test_exported_clips_are_a_video_folder_with_a_table(tmp_path):
     with np.load(path.with_suffix(".npz")) as truth:
         np.testing.assert_allclose(truth["flow"], item["flow"].numpy())
         np.testing.assert_allclose(truth["visible"], item["visible"].numpy())
-    assert len(VideoFolder(tmp_path / "clips", size=32, num_frames=4)) == 3
+    assert main("data export faces --split test --clips 2 --size 32 --num-frames 4 --out clips".split()) == 0
+    folder = VideoFolder(tmp_path / "clips", size=32, num_frames=4)
+    assert len(folder) == 5 and folder.subjects and set(folder.labels) <= set(LABELS)
+    assert len(VideoFolder(tmp_path / "clips", size=32, num_frames=4, split="test")) == 2
+    assert main("data preview clips --split all --size 32 --num-frames 4 --out look".split()) == 0
+    assert read_video(tmp_path / "look.gif").shape == (3, 4, 32, 5 * 32)
 
 
 def test_flow_is_exported_in_pixels_as_middlebury_files(tmp_path):

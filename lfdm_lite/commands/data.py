@@ -18,9 +18,9 @@ class Clips:
     """Which clips of which set."""
 
     name: Positional[Annotated[str, arg(metavar="SET")]] = "faces"
-    """A procedural set: faces."""
-    split: Literal["train", "val", "test"] = "train"
-    """Splits share no person."""
+    """A procedural set (faces), or a folder of videos."""
+    split: Literal["train", "val", "test", "all"] = "train"
+    """Splits share no person; all is for folders of videos."""
     clips: int = 12
     """How many clips."""
     size: int = 64
@@ -35,10 +35,10 @@ class Clips:
 
 @dataclass(frozen=True)
 class Preview:
-    """Draw a few clips with their true motion: PREFIX.png and PREFIX.gif.
+    """Draw a few clips: PREFIX.png and PREFIX.gif.
 
-    Each clip is three pictures: the video, its flow with respect to frame 0 in colours (hue is where to look, depth of
-    colour is how far), and in white what frame 0 shows of it.
+    Where the true motion is known, a clip is three pictures: the video; its flow with respect to frame 0 in colours (hue
+    is where to look, depth of colour is how far); in white what frame 0 shows of it.
     """
 
     clips: Annotated[Clips, arg(name="")]
@@ -48,7 +48,10 @@ class Preview:
 
 @dataclass(frozen=True)
 class Export:
-    """Write clips as FOLDER/LABEL/NAME.mp4, which `VideoFolder` reads, with clips.csv beside them."""
+    """Write clips as FOLDER/LABEL/NAME.mp4 with a table, FOLDER/clips.csv: what `VideoFolder` reads.
+
+    Splits may be written into one folder one after the other.
+    """
 
     clips: Annotated[Clips, arg(name="")]
     out: Annotated[Path, arg(metavar="FOLDER")]
@@ -68,12 +71,14 @@ def data(arguments: list[str]) -> None:
 
 def build(clips: Clips) -> Any:
     """The data set that the options name."""
-    if clips.name not in SETS:
-        raise UsageError(f"data set {clips.name!r} is not one of: {', '.join(SETS)}")
+    if clips.name not in SETS and not Path(clips.name).is_dir():
+        raise UsageError(f"data set {clips.name!r} is not one of: {', '.join(SETS)}; nor is it a folder of videos")
     if clips.clips < 1:
         raise UsageError(f"--clips is {clips.clips}; expected at least 1")
-    from ..data import Faces
+    from ..data import Faces, VideoFolder
 
+    if clips.name not in SETS:
+        return VideoFolder(clips.name, clips.size, clips.num_frames, split=clips.split, seed=clips.seed)
     return Faces(clips.split, size=clips.size, num_frames=clips.num_frames, length=clips.clips, seed=clips.seed)
 
 
@@ -86,11 +91,12 @@ def preview(options: Preview) -> None:
     from ..flow import flow_to_rgb
     from ..generated import contact_sheet, tile
 
-    items = [dataset[i] for i in range(len(dataset))]
+    items = [dataset[i] for i in range(min(options.clips.clips, len(dataset)))]
     film, stills = [], []
     for item in items:
-        flow = flow_to_rgb(item["flow"][None])[0]
-        pictures = [item["video"], flow, item["visible"].expand(3, -1, -1, -1)]
+        pictures = [item["video"]]
+        if "flow" in item:
+            pictures += [flow_to_rgb(item["flow"][None])[0], item["visible"].expand(3, -1, -1, -1)]
         film.append(torch.cat(pictures, dim=3))
         stills.append(torch.cat(pictures, dim=2))
     film, stills = torch.stack(film), torch.stack(stills)
@@ -99,12 +105,14 @@ def preview(options: Preview) -> None:
     write_image(png, contact_sheet(stills, names))
     print(png)
     gif = options.out.with_name(options.out.name + ".gif")
-    write_gif(gif, tile(film, columns=min(len(items), 3)), fps=options.clips.fps)
+    write_gif(gif, tile(film, columns=min(len(items), 3 if film.shape[-1] > film.shape[-2] else 6)), fps=options.clips.fps)
     print(gif)
 
 
 def export(options: Export) -> None:
     """Write the clips one by one, and a table of them."""
+    if options.clips.name not in SETS:
+        raise UsageError(f"only procedural sets can be exported ({', '.join(SETS)}), not {options.clips.name!r}")
     dataset = build(options.clips)
     import numpy as np
     from tqdm.auto import tqdm
@@ -125,8 +133,19 @@ def export(options: Export) -> None:
                 write_flo(folder / f"{name}_flow" / f"{frame:03d}.flo", flow)
         row: dict[str, Any] = {"file": f"{item['label_name']}/{name}.mp4", "label": item["label"], "label_name": item["label_name"]}
         rows.append(row | {"subject": item["subject"], "split": options.clips.split})
-    with open(options.out / "clips.csv", "w", newline="", encoding="utf-8") as file:
+    update_table(options.out / "clips.csv", rows)
+    print(f"{len(rows)} clips in {options.out}")
+
+
+def update_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write a table of clips; what it listed before stays, save the files that are listed anew."""
+    before: list[dict[str, Any]] = []
+    if path.exists():
+        with open(path, newline="", encoding="utf-8") as file:
+            before = list(csv.DictReader(file))
+    new = {row["file"] for row in rows}
+    kept = [row for row in before if row.get("file") not in new and set(row) == set(rows[0])]
+    with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows(rows)
-    print(f"{len(rows)} clips in {options.out}")
+        writer.writerows(kept + rows)

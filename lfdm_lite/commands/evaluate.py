@@ -22,8 +22,8 @@ class Evaluate:
     """A checkpoint, or the folder of a finished run."""
     data: str = "faces"
     """A procedural set (faces), or a folder with one folder of videos a label."""
-    split: Literal["train", "val", "test"] = "test"
-    """Choose models on val, report on test. A folder of videos is used whole."""
+    split: Literal["train", "val", "test", "all"] = "test"
+    """Choose models on val, report on test; all is for folders of videos."""
     clips: int = 120
     """How many clips."""
     judge: Annotated[
@@ -137,7 +137,7 @@ def load_clips(options: Evaluate, size: int, num_frames: int, labels: list[str] 
             options.split, size=size, num_frames=num_frames, length=options.clips, seed=options.data_seed
         )
     elif Path(options.data).is_dir():
-        dataset = data.VideoFolder(options.data, size, num_frames)
+        dataset = data.VideoFolder(options.data, size, num_frames, split=options.split)
     else:
         raise UsageError(f"--data {options.data!r} is neither a procedural set (faces) nor a folder of videos")
     clips = collect(dataset, options.clips)

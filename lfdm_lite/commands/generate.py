@@ -54,10 +54,10 @@ def generate(arguments: list[str]) -> None:
     if not options.image:
         raise UsageError("no image was given: lfdm generate IMAGE --label LABEL")
     outs = options.out or (Path("out.gif"),)
-    from ..generated import check_suffix  # torch loads here; --help and mistyped options need not wait for it
+    from ..generated import check_destination  # torch loads here; --help and mistyped options need not wait for it
 
     for path in (*outs, *([options.sheet] if options.sheet else [])):
-        check_suffix(path)
+        check_destination(path)
     if options.sheet and options.sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet {options.sheet}: the name must end in .png")
     from ..pipeline import LFDM

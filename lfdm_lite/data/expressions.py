@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 LABELS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
@@ -64,11 +63,11 @@ POSES: dict[str, tuple[Pose, ...]] = {  # some expressions have more than one fa
              corner=0.12, width=0.09, open=0.075, upper=0.012, head_y=-0.015, roll=-0.04, zoom=0.02),
     ),
     "sadness": (
-        Pose(brow_inner=0.1, brow_outer=-0.065, brow_pinch=0.02, lid=0.2, lid_slant=0.2, lower_lid=0.02, gaze_y=0.022,
-             corner=-0.095, width=-0.025, open=-0.01, upper=-0.01, head_y=0.075, roll=0.07, zoom=-0.01),
+        Pose(brow_inner=0.105, brow_outer=-0.075, brow_pinch=0.02, lid=0.2, lid_slant=0.2, lower_lid=0.02, gaze_y=0.022,
+             corner=-0.105, width=-0.02, open=-0.01, upper=-0.01, head_y=0.075, roll=0.07, zoom=-0.01),
     ),
     "surprise": (
-        Pose(brow_inner=0.125, brow_outer=0.135, lid=-0.24, lower_lid=-0.06, corner=-0.01,
+        Pose(brow_inner=0.145, brow_outer=0.11, lid=-0.24, lower_lid=-0.06, corner=-0.01,
              width=-0.055, open=0.235, upper=0.035, head_y=-0.045, zoom=-0.01),
     ),
 }  # fmt: skip

@@ -11,7 +11,11 @@ from .portraits import portrait
 from .scenes import render
 from .subjects import subject_look
 
-_SPLITS = {"train": (0, 2000, 6000), "val": (2000, 200, 300), "test": (2200, 200, 300)}  # first subject, how many, clips
+_SPLITS = {
+    "train": (0, 2000, 6000),
+    "val": (2000, 200, 300),
+    "test": (2200, 200, 300),
+}  # first subject, how many, clips
 _KEY = 0xFACE5  # keeps the random numbers of this set apart from those of others
 
 

@@ -19,7 +19,7 @@ from ..checkpoints import write_atomically
 from ..geometry import resize
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF")  # Pillow's names; a telephone's JPEG may be an MPO
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow's names; its other readers are never tried
 MAX_PIXELS = 90_000_000  # more than that is refused: 1 GB as a tensor
 ACCEPTED = "a picture in PNG, JPEG, WebP, GIF, BMP or TIFF"
 
@@ -114,7 +114,8 @@ def _read_image_file(path: Path) -> Float[Tensor, "3 h w"]:
     except image.UnidentifiedImageError as error:
         raise MediaError(f"{path}: not a picture that can be read; expected {ACCEPTED}") from error
     except image.DecompressionBombError as error:
-        raise MediaError(f"{path}: far too large; expected at most {MAX_PIXELS // 10**6} million pixels") from error
+        most = MAX_PIXELS // 10**6
+        raise MediaError(f"{path}: far too many pixels; expected at most {most} million, make it smaller") from error
     except Exception as error:  # whatever a decoder trips over, the file is to blame
         raise MediaError(f"{path}: damaged or cut short ({one_line(error)}); expected {ACCEPTED}") from error
 
@@ -122,7 +123,7 @@ def _read_image_file(path: Path) -> Float[Tensor, "3 h w"]:
 def check_size(path: Path, size: tuple[int, int]) -> None:
     if size[0] * size[1] > MAX_PIXELS:
         most = MAX_PIXELS // 10**6
-        raise MediaError(f"{path}: {size[0]}x{size[1]} pixels are too many; make it smaller, at most {most} million pixels")
+        raise MediaError(f"{path}: {size[0]}x{size[1]} pixels; expected at most {most} million, make it smaller")
 
 
 def from_pillow(picture: Any) -> Float[Tensor, "3 h w"]:

@@ -13,7 +13,7 @@ Positions are normalized: the image spans [-1, 1], x to the right, y down, pixel
 To write a new set: write its shapes, its paints and its motions, put them in a list, call `render`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..geometry import identity_grid
 
+Points = Float[Tensor, "*points"]  # one number for every point
 Field = Callable[[Tensor, Tensor], Tensor]  # canonical x, y -> a number at each point (or three, stacked: a colour)
 
 
@@ -38,7 +39,10 @@ class LayerMotion:
         """Inverse motion: image positions (broadcastable to t h w) to canonical coordinates."""
         (a, b, u), (c, d, v) = (row.unbind(-1) for row in self.to_image[..., None, None, :].unbind(1))
         det = a * d - b * c
-        x, y = ((d / det) * x - (b / det) * y + (b * v - d * u) / det, (a / det) * y - (c / det) * x + (c * u - a * v) / det)
+        x, y = (
+            (d / det) * x - (b / det) * y + (b * v - d * u) / det,
+            (a / det) * y - (c / det) * x + (c * u - a * v) / det,
+        )
         return self.local(x, y) if self.local else (x, y)
 
     def to_rest(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,46 +169,68 @@ def affine(
     return torch.stack([torch.stack([cos, -sin, x], -1), torch.stack([sin, cos, y], -1)], 1)
 
 
-def everywhere(x: Tensor, y: Tensor) -> Tensor:
+def everywhere(x: Points, y: Points) -> Points:
     """The shape of a background."""
     return torch.full_like(x + y, -1e3)
 
 
-def ellipse(x: Tensor, y: Tensor, rx: float, ry: float) -> Tensor:
+def ellipse(x: Points, y: Points, rx: float, ry: float) -> Points:
     """Signed distance to an ellipse at the origin: exact on its edge, first order beside it."""
     x, y = x / rx, y / ry
     k = x.square() + y.square() + 1e-9
     return (k - k.sqrt()) / ((x / rx).square() + (y / ry).square() + 1e-9).sqrt()
 
 
-def rectangle(x: Tensor, y: Tensor, rx: float, ry: float, corner: float = 0.0) -> Tensor:
+def rectangle(x: Points, y: Points, rx: Tensor | float, ry: float, corner: float = 0.0) -> Points:
     """Signed distance to a rectangle at the origin with half sides rx, ry and rounded corners."""
     dx, dy = x.abs() - (rx - corner), y.abs() - (ry - corner)
     return dx.clamp(min=0).hypot(dy.clamp(min=0)) + torch.maximum(dx, dy).clamp(max=0) - corner
 
 
-def capsule(x: Tensor, y: Tensor, ax: float, ay: float, bx: float, by: float, radius: float) -> Tensor:
+def capsule(x: Points, y: Points, ax: float, ay: float, bx: float, by: float, radius: float) -> Points:
     """Signed distance to a line from a to b with round ends."""
     ux, uy = bx - ax, by - ay
     along = (((x - ax) * ux + (y - ay) * uy) / (ux * ux + uy * uy + 1e-9)).clamp(0, 1)
     return (x - ax - along * ux).hypot(y - ay - along * uy) - radius
 
 
-def bump(x: Tensor, y: Tensor, cx: Tensor | float, cy: Tensor | float, rx: float, ry: float) -> Tensor:
+def bump(x: Points, y: Points, cx: Tensor | float, cy: Tensor | float, rx: float, ry: float) -> Points:
     """A smooth hill of height 1 at (cx, cy) whose widths are rx and ry."""
-    return ((x - cx).mul(1 / rx).square() + (y - cy).mul(1 / ry).square()).mul_(-0.5).exp_()
+    return ((x - cx).mul(1 / rx).square() + (y - cy).mul(1 / ry).square()).mul_(-0.5).clamp_(min=-40).exp_()
 
 
-def colour(rgb: Sequence[float]) -> Float[Tensor, "3 1 1 1"]:
+def bumps(
+    x: Float[Tensor, "t h w"], y: Float[Tensor, "t h w"], hills: Float[Tensor, "_ k 4"], weights: Float[Tensor, "_ m k"]
+) -> Float[Tensor, "m t h w"]:
+    """Weighted sums of many smooth hills of height 1 at once: fields for displacement and shading.
+
+    Args:
+        x, y: (t, h, w) coordinates.
+        hills: (t or 1, k, 4), a row a hill: its centre x, y and its widths (standard deviations) in x and y.
+        weights: (t or 1, m, k), a row a sum.
+    """
+    t, h, w = x.shape
+    centre, sharp = hills[..., :2], hills[..., 2:].reciprocal().square()
+    # -((x - cx) / rx)^2 / 2 - ((y - cy) / ry)^2 / 2 is linear in x^2, y^2, x, y: one matrix product for all hills
+    slope = torch.cat([-0.5 * sharp, sharp * centre], -1).expand(t, -1, -1)
+    height = (-0.5 * sharp * centre.square()).sum(-1, keepdim=True)
+    features = torch.stack([x.square(), y.square(), x, y], 1).flatten(2)
+    heights = torch.baddbmm(height, slope, features).clamp_(min=-40).exp_()  # below, exp is slow and the sum unchanged
+    return torch.bmm(weights.expand(t, -1, -1), heights).unflatten(2, (h, w)).transpose(0, 1)
+
+
+def colour(rgb: Iterable[float]) -> Float[Tensor, "3 1 1 1"]:
     """A colour that broadcasts over frames and pixels."""
     return torch.tensor(tuple(rgb), dtype=torch.float32)[:, None, None, None]
 
 
-def mix(first: Tensor, second: Tensor, amount: Tensor | float) -> Tensor:
+def mix(
+    first: Float[Tensor, "3 ..."], second: Float[Tensor, "3 ..."], amount: Tensor | float
+) -> Float[Tensor, "3 ..."]:
     """From the first colour (amount 0) to the second (amount 1)."""
     return first + (second - first) * amount
 
 
-def step(distance: Tensor, width: float) -> Tensor:
+def step(distance: Points, width: float) -> Points:
     """1 inside a shape, 0 outside, with a ramp of `width` between: a shape as paint."""
     return (0.5 - distance / width).clamp(0, 1)

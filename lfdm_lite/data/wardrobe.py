@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from .scenes import Layer, LayerMotion, capsule, colour, ellipse, everywhere, mix, rectangle, step
+from .scenes import Field, Layer, LayerMotion, colour, ellipse, everywhere, mix, rectangle, step
 from .subjects import Look
 
 
@@ -34,7 +34,7 @@ def backdrop(look: Look, still: LayerMotion) -> Layer:
     return Layer(everywhere, paint, still, (-1.0, -1.0, 1.0, 1.0))
 
 
-def hair_paint(look: Look):
+def hair_paint(look: Look) -> Field:
     """Hair colour with strands and a band of light."""
     base = colour(look.hair)
     light = base * 0.72 + 0.28 * colour((1.0, 0.93, 0.85))
@@ -60,7 +60,14 @@ def hair_back(look: Look, head: LayerMotion) -> list[Layer]:
             shape = lambda x, y: rectangle(x * (1 - 0.06 * torch.sin(9 * y + look.phase)), y - 0.13, w + 0.13, 0.9, 0.6)  # noqa: E731
             return [Layer(shape, dim, head, (-w - 0.2, -0.8, w + 0.2, 1.05))]
         case "bob":
-            return [Layer(lambda x, y: rectangle(x, y + 0.04, w + 0.13, 0.7, 0.5), dim, head, (-w - 0.14, -0.75, w + 0.14, 0.67))]
+            return [
+                Layer(
+                    lambda x, y: rectangle(x, y + 0.04, w + 0.13, 0.7, 0.5),
+                    dim,
+                    head,
+                    (-w - 0.14, -0.75, w + 0.14, 0.67),
+                )
+            ]
         case "bun":
             shape = lambda x, y: ellipse(x, y + 0.8, 0.22, 0.19)  # noqa: E731
             return [Layer(shape, dim, head, (-0.22, -1.0, 0.22, -0.6))]
@@ -94,9 +101,9 @@ def hair_front(look: Look, head: LayerMotion) -> list[Layer]:
         match style:
             case "short" | "bun":
                 return torch.maximum(torch.maximum(crown(x, y), cut(x, y, -0.49)), y - 0.02)
-            case "parted" | "bob":
-                line = torch.minimum(ellipse(x - part - 0.24, y - 0.3, w + 0.13, 0.82), ellipse(x - part + 0.42, y - 0.3, w + 0.12, 0.78))
-                return torch.maximum(torch.maximum(crown(x, y), -line), y - (0.02 if style == "parted" else 0.4))
+            case "parted" | "bob":  # one slanted hairline, from the parting down to the temple
+                line = ellipse(x - 0.25 * part, y - 0.3 - 1.5 * part * x, w - 0.02, 0.8)
+                return torch.maximum(torch.maximum(crown(x, y), -line), y - (0.04 if style == "parted" else 0.4))
             case "bangs" | "long bangs":
                 fringe = y + 0.36 + 0.018 * torch.sin(26 * x + look.phase) - 0.12 * (x / w).square()
                 sides = torch.maximum(cut(x, y, -0.5), y - (0.05 if style == "bangs" else 0.5))
@@ -127,12 +134,22 @@ def hair_front(look: Look, head: LayerMotion) -> list[Layer]:
         return cloth * (0.92 + 0.1 * torch.sin(14 * x.hypot(y) + 3 * x))
 
     worn = style in ("beanie", "scarf")
-    return [Layer(shape, cloth_paint if worn else paint, head, (-w - 0.13, -0.84, w + 0.13, 0.92 if style == "scarf" else 0.52))]
+    return [
+        Layer(
+            shape,
+            cloth_paint if worn else paint,
+            head,
+            (-w - 0.13, -0.84, w + 0.13, 0.92 if style == "scarf" else 0.52),
+        )
+    ]
 
 
 def body(look: Look, trunk: LayerMotion) -> list[Layer]:
     """Neck, shoulders and clothes; they follow the head a little."""
-    skin, shadow = colour(c * 0.93 for c in look.skin), colour(c * k for c, k in zip(look.skin, (0.72, 0.62, 0.6), strict=True))
+    skin, shadow = (
+        colour(c * 0.93 for c in look.skin),
+        colour(c * k for c, k in zip(look.skin, (0.72, 0.62, 0.6), strict=True)),
+    )
     first, second, f = colour(look.clothes[0]), colour(look.clothes[1]), look.frequency
 
     def neck_paint(x: Tensor, y: Tensor) -> Tensor:
@@ -168,7 +185,10 @@ def body(look: Look, trunk: LayerMotion) -> list[Layer]:
         rgb = fabric(x, y) * (1.0 - 0.25 * (x / look.shoulder).square().clamp(max=1))
         return mix(rgb, second * 0.9 if look.pattern == "plain" else first * 0.8, step(collar(x, y) - 0.045, 0.02))
 
+    def throat(x: Tensor, y: Tensor) -> Tensor:
+        return rectangle(x, y - 0.65, 0.2 + 0.25 * (y - 0.6).clamp(min=0), 0.5, 0.05)
+
     return [
-        Layer(lambda x, y: rectangle(x, y - 0.65, 0.2 + 0.25 * (y - 0.6).clamp(min=0), 0.5, 0.05), neck_paint, trunk, (-0.35, 0.15, 0.35, 1.15)),
+        Layer(throat, neck_paint, trunk, (-0.35, 0.15, 0.35, 1.15)),
         Layer(clothes, clothes_paint, trunk, (-1.0, 0.64, 1.0, 1.25)),
-    ]  # fmt: skip
+    ]

@@ -6,6 +6,7 @@ that are missing. A manifest says what the cache was made from; a cache made fro
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,7 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.utils.data import DataLoader, Subset
 from tqdm.auto import tqdm
 
 from .. import data as datasets
@@ -101,7 +103,7 @@ def cached_clips(config: DataConfig, split: str, folder: Path) -> tuple[UInt8[Te
     dataset = build_dataset(config, split)
 
     def make(indices: range) -> dict[str, Tensor]:
-        items = [dataset[i] for i in indices]
+        items = list(DataLoader(Subset(dataset, indices), batch_size=None, num_workers=min(2, os.cpu_count() or 1)))
         video = torch.stack([item["video"] for item in items])
         return {
             "video": (video * 255).round().to(torch.uint8),

@@ -59,10 +59,11 @@ class AutoencoderRun:
 
     model: LFAEConfig = field(default_factory=LFAEConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    optim: OptimConfig = field(default_factory=OptimConfig)
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=2600))
     loop: LoopConfig = field(default_factory=LoopConfig)
     from_rest: float = 0.5  # share of pairs whose source is frame 0, as in stage two; else any frame
     gradient_weight: float = 1.0  # of colour differences against colours, in the pyramid loss
+    visibility_weight: float = 0.05  # of the occlusion map against where the warp fails; the paper: none
     shift_weight: float = 0.1  # of the equivariance of shifts
     affine_weight: float = 0.02  # of the equivariance of affine frames
 

@@ -165,7 +165,9 @@ def fit(
     network: nn.Module = objective.network
     network.to(memory_format=torch.channels_last)
     average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(optim.ema), use_buffers=True)
-    optimizer = torch.optim.AdamW(network.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay)
+    optimizer = torch.optim.AdamW(
+        network.parameters(), optim.learning_rate, optim.betas, weight_decay=optim.weight_decay
+    )
     objective, optimizer = accelerator.prepare(objective, optimizer)
     average.to(accelerator.device)
 
@@ -237,7 +239,8 @@ def fit(
 
 def prepare_folder(out: Path, config: Any, resume: bool) -> dict[str, Any]:
     """Make the run's folder and its recipe, or check that a run to resume was started alike."""
-    recipe = {"command": " ".join(["lfdm", *sys.argv[1:]]), "config": asdict(config), "versions": versions(), "seconds": 0.0}
+    command = " ".join(["lfdm", *sys.argv[1:]])
+    recipe = {"command": command, "config": asdict(config), "versions": versions(), "seconds": 0.0}
     recipe = json.loads(json.dumps(recipe))
     path = out / "recipe.json"
     if path.exists():

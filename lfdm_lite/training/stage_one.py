@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from ..autoencoder import LatentFlowAutoencoder, LFAEConfig
 from ..checkpoints import build, load_weights, make_config, read_config, read_fields, read_tensors, save_module
 from ..geometry import RandomTransform
-from ..losses import equivariance_loss, pyramid_loss
+from ..losses import equivariance_loss, pyramid_loss, visibility_loss
 from ..metrics import psnr
 from .clips import cached_clips, to_float
 from .configs import AutoencoderRun
@@ -62,13 +62,16 @@ class AutoencoderObjective(nn.Module):
     def forward(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)
         source, driving = draw_pairs(batch["video"], self.config.from_rest, generator)
-        painted, _ = self.network(source, driving)
+        painted, motion = self.network(source, driving)
         reconstruction = pyramid_loss(painted, driving, gradient_weight=self.config.gradient_weight)
+        visibility = visibility_loss(motion, source, driving)
         transform = RandomTransform(len(driving), generator=generator, device=driving.device)
         regions = self.network.regions(driving)
         shift, affine = equivariance_loss(self.network.regions, driving, regions, transform)
-        loss = reconstruction + self.config.shift_weight * shift + self.config.affine_weight * affine
-        return {"loss": loss, "reconstruction": reconstruction, "shift": shift, "affine": affine}
+        loss = reconstruction + self.config.visibility_weight * visibility
+        loss = loss + self.config.shift_weight * shift + self.config.affine_weight * affine
+        parts = {"reconstruction": reconstruction, "visibility": visibility, "shift": shift, "affine": affine}
+        return {"loss": loss} | parts
 
 
 def reconstruction_psnr(network: LatentFlowAutoencoder, video: UInt8[Tensor, "n 3 t h w"], batch: int = 4) -> float:

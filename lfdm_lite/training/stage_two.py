@@ -99,6 +99,9 @@ def train_diffusion(config: DiffusionRun, out: Path, resume: bool = False) -> LF
     def model_of(network: nn.Module) -> LFDM:
         return LFDM(autoencoder, network, diffusion, labels=labels, image_size=config.data.size)
 
+    def sample(network: nn.Module, path: Path) -> None:
+        sample_grid(model_of(network), val_video, path)
+
     network = fit(
         DiffusionObjective(unet, diffusion, autoencoder),
         ClipDataset(label=label, **tensors),
@@ -107,7 +110,7 @@ def train_diffusion(config: DiffusionRun, out: Path, resume: bool = False) -> LF
         out,
         config,
         validate=lambda network: validation_loss(network, diffusion, val, val_label, config.optim.batch_size),
-        sample=(lambda network, path: sample_grid(model_of(network), val_video, path)) if config.loop.trackers else None,
+        sample=sample if config.loop.trackers else None,
         resume=resume,
     )
     model = model_of(network).eval()

@@ -1,0 +1,299 @@
+"""A folder of somebody's videos as a data set."""
+
+import csv
+import multiprocessing
+import warnings
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from lfdm_lite.data import VideoFolder
+from lfdm_lite.data.media import MediaError, write_gif, write_image, write_mp4
+from lfdm_lite.data.video_folder import frame_indices
+
+SIZE, FRAMES = 16, 5
+
+
+def grey_clip(t: int, value: float = 0.5, h: int = 18, w: int = 26) -> torch.Tensor:
+    """Frame i of t is (value + i / 100) bright all over."""
+    return (value + torch.arange(t) / 100).view(1, t, 1, 1).expand(3, t, h, w)
+
+
+def write_frames(folder: Path, video: torch.Tensor) -> None:
+    for i, frame in enumerate(video.unbind(1)):
+        write_image(folder / f"{i}.png", frame)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three labels; a film, a GIF and a folder of pictures each, of 12 frames."""
+    for label, value in (("wave", 0.2), ("jump", 0.4), ("sit", 0.6)):
+        write_mp4(tmp_path / label / "film.mp4", grey_clip(12, value))
+        write_gif(tmp_path / label / "film.gif", grey_clip(12, value))
+        write_frames(tmp_path / label / "frames", grey_clip(12, value))
+    (tmp_path / "README.txt").write_text("not a clip")
+    return tmp_path
+
+
+def names(data: VideoFolder) -> list[str]:
+    return [clip.path.relative_to(data.root).as_posix() for clip in data.clips]
+
+
+# ---------------------------------------------------------------- what is found
+
+
+def test_every_kind_of_clip_is_found_with_its_label(root):
+    data = VideoFolder(root, SIZE, FRAMES)
+    assert data.labels == ("jump", "sit", "wave") and len(data) == 9
+    assert Counter(clip.path.name for clip in data.clips) == {"film.mp4": 3, "film.gif": 3, "frames": 3}
+    for i, clip in enumerate(data.clips):
+        item = data[i]
+        assert item["video"].shape == (3, FRAMES, SIZE, SIZE) and item["video"].dtype == torch.float32
+        assert 0 <= item["video"].min() and item["video"].max() <= 1
+        assert item["label_name"] == data.labels[item["label"]] == clip.path.parent.name
+        assert item["subject"] == -1
+    assert "9 clips" in repr(data)
+
+
+@pytest.mark.parametrize("kind", ["film.mp4", "film.gif", "frames"])
+def test_the_sampled_frames_are_the_right_ones(root, kind):
+    data = VideoFolder(root, SIZE, FRAMES)
+    item = next(data[i] for i, clip in enumerate(data.clips) if clip.path == root / "jump" / kind)
+    expected = 0.4 + torch.tensor([0, 2, 5, 8, 11]) / 100
+    torch.testing.assert_close(item["video"].mean(dim=(0, 2, 3)), expected, atol=0.012, rtol=0)
+
+
+def test_folders_between_label_and_clip_name_the_subject(tmp_path):
+    for subject in ("anna", "bert"):
+        write_gif(tmp_path / "wave" / subject / "1.gif", grey_clip(3))
+    data = VideoFolder(tmp_path, SIZE, 3)
+    assert data.subjects == ("anna", "bert") and [data[i]["subject"] for i in range(2)] == [0, 1]
+
+
+def test_clips_without_a_label_and_stray_pictures(tmp_path):
+    write_gif(tmp_path / "a.gif", grey_clip(3))
+    write_gif(tmp_path / "wave" / "b.gif", grey_clip(3))
+    write_image(tmp_path / "wave" / "thumbnail.png", grey_clip(1)[:, 0])
+    write_gif(tmp_path / ".trash" / "c.gif", grey_clip(3))
+    data = VideoFolder(tmp_path, SIZE, 3)
+    assert data.labels == ("unlabelled", "wave") and names(data) == ["a.gif", "wave/b.gif"]
+
+
+def test_a_short_clip_repeats_its_last_frame(tmp_path):
+    write_frames(tmp_path / "wave" / "a", grey_clip(3))
+    means = VideoFolder(tmp_path, SIZE, 5)[0]["video"].mean(dim=(0, 2, 3))
+    torch.testing.assert_close(means, 0.5 + torch.tensor([0, 1, 2, 2, 2]) / 100, atol=0.004, rtol=0)
+
+
+def test_indices_are_those_of_a_sequence(root):
+    data = VideoFolder(root, SIZE, FRAMES)
+    assert data[-1]["video"].equal(data[len(data) - 1]["video"])
+    with pytest.raises(IndexError):
+        data[len(data)]
+
+
+# ---------------------------------------------------------------- tables
+
+
+def write_table(path: Path, rows: list[dict[str, str]]) -> None:
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def test_a_table_names_labels_subjects_and_splits(root):
+    rows = [
+        {"path": "wave/film.mp4", "label": "hello", "subject": "a", "split": "train"},
+        {"path": "jump/frames", "label": "up", "subject": "b", "split": "test"},
+        {"path": "sit/film.gif", "label": "up", "subject": "c", "split": "train"},
+    ]
+    write_table(root / "clips.csv", rows)
+    data = VideoFolder(root, SIZE, FRAMES, split="train")
+    assert names(data) == ["wave/film.mp4", "sit/film.gif"]
+    assert data.labels == ("hello", "up") and data.subjects == ("a", "b", "c")
+    items = [data[i] for i in range(2)]
+    assert [(item["label_name"], item["subject"]) for item in items] == [("hello", 0), ("up", 2)]
+
+
+def test_a_table_may_lie_elsewhere_and_use_the_names_of_an_export(root, tmp_path_factory):
+    table = tmp_path_factory.mktemp("tables") / "mine.csv"
+    write_table(table, [{"file": str(root / "wave" / "film.mp4"), "label": "3", "label_name": "hello"}])
+    data = VideoFolder(root, SIZE, FRAMES, table=table)
+    assert data.labels == ("hello",) and len(data) == 1
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("clip,kind\na,b\n", "its columns are clip, kind; expected path and label"),
+        ("", "its columns are missing"),
+        ("path,label\n", "no clips listed"),
+        ("path,label\nwave/film.mp4,\n", "line 2: path or label is empty"),
+        ("path,label,split\nwave/film.mp4,x,dev\n", "line 2: split 'dev' is not one of: train, val, test"),
+        ("path,label\nnowhere.mp4,x\n", "nowhere.mp4: no such file"),
+    ],
+)
+def test_a_bad_table_is_refused_with_a_reason(root, text, message):
+    (root / "clips.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        VideoFolder(root, SIZE, FRAMES)
+
+
+# ---------------------------------------------------------------- splits
+
+
+def many(tmp_path: Path, subjects: int, clips: int) -> Path:
+    """A folder with `clips` one-frame clips of each subject."""
+    for s in range(subjects):
+        for c in range(clips):
+            write_image(tmp_path / "wave" / f"person{s}" / f"clip{c}" / "0.png", grey_clip(1, h=2, w=2)[:, 0])
+    return tmp_path
+
+
+def test_splits_part_the_clips_and_keep_subjects_together(tmp_path):
+    many(tmp_path, 10, 2)
+    parts = {split: VideoFolder(tmp_path, 2, 1, split=split) for split in ("train", "val", "test")}
+    assert {split: len(data) for split, data in parts.items()} == {"train": 16, "val": 2, "test": 2}
+    people = [{clip.subject for clip in data.clips} for data in parts.values()]
+    assert len(set.union(*people)) == 10 == sum(map(len, people))
+    everything = sum((names(data) for data in parts.values()), [])
+    assert sorted(everything) == sorted(names(VideoFolder(tmp_path, 2, 1)))
+    assert {data.labels for data in parts.values()} == {("wave",)}
+
+
+def test_without_subjects_clips_are_parted_and_no_split_of_three_is_empty(tmp_path):
+    for c in range(3):
+        write_gif(tmp_path / "wave" / f"{c}.gif", grey_clip(2, h=4, w=4))
+    parts = [names(VideoFolder(tmp_path, 4, 2, split=split)) for split in ("train", "val", "test")]
+    assert [len(part) for part in parts] == [1, 1, 1] and len({name for part in parts for name in part}) == 3
+
+
+def test_splits_do_not_depend_on_where_the_folder_lies(tmp_path):
+    first, second = many(tmp_path / "a", 6, 1), many(tmp_path / "b", 6, 1)
+    assert names(VideoFolder(first, 2, 1, split="test")) == names(VideoFolder(second, 2, 1, split="test"))
+
+
+def test_an_empty_split_says_so(tmp_path):
+    many(tmp_path, 1, 2)
+    with pytest.raises(ValueError, match="split 'val' .* is empty"):
+        VideoFolder(tmp_path, 2, 1, split="val")
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def test_a_missing_or_empty_folder_says_what_was_expected(tmp_path):
+    with pytest.raises(ValueError, match="is not there; expected a folder"):
+        VideoFolder(tmp_path / "nowhere")
+    (tmp_path / "note.txt").write_text("x")
+    with pytest.raises(ValueError, match="is a file; expected a folder"):
+        VideoFolder(tmp_path / "note.txt")
+    with pytest.raises(ValueError, match="no clips in .*; expected sub-folders .*mp4.*gif"):
+        VideoFolder(tmp_path)
+
+
+@pytest.mark.parametrize("option", [{"split": "dev"}, {"on_error": "ignore"}, {"size": 0}, {"num_frames": 0}])
+def test_unknown_options_are_refused(root, option):
+    with pytest.raises(ValueError, match="is not one of|expected"):
+        VideoFolder(root, **option)
+
+
+def test_broken_clips_are_named_or_left_out(root):
+    (root / "wave" / "broken.mp4").write_text("not a film")
+    (root / "jump" / "empty.avi").touch()
+    with pytest.raises(MediaError, match="2 of 11 clips cannot be read") as caught:
+        VideoFolder(root, SIZE, FRAMES)
+    assert "broken.mp4" in str(caught.value) and "empty.avi" in str(caught.value)
+    with pytest.warns(UserWarning, match="2 of 11 clips cannot be read and are left out") as warned:
+        data = VideoFolder(root, SIZE, FRAMES, on_error="skip")
+    assert "broken.mp4" in str(warned[0].message) and len(data) == 9
+    with pytest.raises(MediaError), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (root / "clips.csv").write_text("path,label\nwave/broken.mp4,wave\n")
+        VideoFolder(root, SIZE, FRAMES, on_error="skip")
+
+
+def test_a_clip_that_breaks_in_the_middle_ends_there_or_is_an_error(tmp_path):
+    write_frames(tmp_path / "wave" / "a", grey_clip(4))
+    data = {on_error: VideoFolder(tmp_path, SIZE, 4, on_error=on_error) for on_error in ("raise", "skip")}
+    (tmp_path / "wave" / "a" / "2.png").write_text("no longer a picture")
+    with pytest.raises(MediaError, match="2.png"):
+        data["raise"][0]
+    with pytest.warns(UserWarning, match="2.png"):
+        means = data["skip"][0]["video"].mean(dim=(0, 2, 3))
+    torch.testing.assert_close(means, 0.5 + torch.tensor([0, 1, 1, 1]) / 100, atol=0.004, rtol=0)
+
+
+# ---------------------------------------------------------------- frames
+
+
+def test_uniform_frames_run_evenly_from_first_to_last():
+    rng = np.random.RandomState(0)
+    assert frame_indices(20, 40, "uniform", rng) == [*range(20), *[19] * 20]
+    assert frame_indices(40, 40, "uniform", rng) == list(range(40))
+    assert frame_indices(41, 40, "uniform", rng) == [*range(39), 40]
+    assert frame_indices(80, 40, "uniform", rng) == [*range(0, 78, 2), 79]
+    assert frame_indices(7, 1, "uniform", rng) == [0]
+
+
+def test_random_frames_are_those_of_the_published_loaders():
+    """Index lists that the authors' code gave for a clip of 57 frames after seeding numpy with 1234."""
+    expected = [0, 1, 3, 4, 5, 7, 8, 9, 11, 12, 14, 16, 17, 19, 20, 21, 22, 23, 26, 26, 28, 29, 31, 32, 34, 35, 36]
+    expected += [38, 39, 42, 42, 44, 46, 47, 48, 49, 52, 52, 54, 56]
+    assert frame_indices(57, 40, "random", np.random.RandomState(1234)) == expected
+    expected = [0, 3, 3, 5, 9, 11, 11, 12, 12, 15, 16, 16, 19, 23, 24, 26, 26, 28, 30, 30, 34, 37, 38, 38, 39, 41]
+    expected += [41, 43, 44, 47, 47, 48, 48, 49, 50, 52, 53, 54, 54, 56]
+    assert frame_indices(57, 40, "very_random", np.random.RandomState(1234)) == expected
+
+
+@pytest.mark.parametrize("length", [1, 3, 16, 17, 50])
+@pytest.mark.parametrize("sampling", ["uniform", "random", "very_random"])
+def test_frames_start_at_the_first_never_run_back_and_stay_inside(length, sampling):
+    for seed in range(20):
+        taken = frame_indices(length, 16, sampling, np.random.RandomState(seed))
+        assert len(taken) == 16 and taken[0] == 0 and taken == sorted(taken) and taken[-1] < length
+        if sampling != "very_random":
+            assert taken[-1] == length - 1
+
+
+def test_random_frames_stay_between_their_even_neighbours():
+    even = frame_indices(50, 16, "uniform", np.random.RandomState(0))
+    taken = np.array([frame_indices(50, 16, "random", np.random.RandomState(s)) for s in range(50)])
+    assert (taken[:, 1:-1] > even[:-2]).all() and (taken[:, 1:-1] < even[2:]).all()
+    assert len({tuple(row) for row in taken.tolist()}) > 40
+
+
+def test_unknown_sampling_is_refused(root):
+    with pytest.raises(ValueError, match="expected both to be at least 1"):
+        frame_indices(0, 4, "uniform", np.random.RandomState(0))
+
+
+# ---------------------------------------------------------------- many readers
+
+
+def test_random_frames_depend_on_seed_and_epoch_alone(root):
+    def clips(seed: int, epoch: int) -> torch.Tensor:
+        data = VideoFolder(root, SIZE, FRAMES, sampling="random", seed=seed)
+        data.set_epoch(epoch)
+        return torch.stack([data[i]["video"] for i in range(len(data))])
+
+    assert clips(0, 0).equal(clips(0, 0))
+    assert not clips(0, 0).equal(clips(1, 0))
+    assert not clips(0, 0).equal(clips(0, 1))
+
+
+def test_workers_read_the_same_clips_and_hear_of_a_new_epoch(root):
+    if "fork" not in multiprocessing.get_all_start_methods():
+        pytest.skip("this test's workers are forked")
+    data = VideoFolder(root, SIZE, FRAMES, sampling="random")
+    options = dict(batch_size=3, multiprocessing_context="fork", num_workers=2, persistent_workers=True)
+    loader = DataLoader(data, **options)
+    for epoch in (0, 1):
+        data.set_epoch(epoch)
+        alone = torch.stack([data[i]["video"] for i in range(len(data))])
+        assert torch.cat([batch["video"] for batch in loader]).equal(alone)
