@@ -10,22 +10,25 @@
 # # 00 Tour: an image, a label, a video
 #
 # You give a picture and a word. You get a video of that picture doing what the word says. In this chapter you run
-# the whole system once from the outside. Then you open it and look at everything that travels between picture and video.
+# the whole system once from the outside. Then you open it and look at everything that travels between picture and
+# video.
 #
 # **At the end you can**
 #
 # * generate videos with the trained model that comes with this book, and control their randomness;
-# * name the four things that a video is made of here: a latent map, a flow, an occlusion map, and a decoder's paint;
+# * name the four things that a video is made of here: a latent map, a flow, an occlusion map, and a decoder's
+#   paint;
 # * say which of them is invented and which is carried over;
 # * say what the model cannot do.
 #
-# **You need** the installed environment, and nothing from other chapters. **It takes** about 20 minutes to read, and
-# RUN-TIME on two CPU cores.
+# **You need** the installed environment, and nothing from other chapters. **It takes** about 20 minutes to read,
+# and TODO-LEAD to run on two CPU cores.
 #
 # ![Block diagram. An image goes through the encoder to the latent map z0. Noise, z0 and a label go into the diffusion model, which gives flow and occlusion. Warping and masking z0 with them gives moved latents, and the decoder turns these into frames.](../assets/figures/road.svg)
 #
-# *The road of this book. Boxes are networks or operations, words on the arrows are what travels. The dark boxes were
-# trained first, on videos without labels. The light box was trained second, to draw flow and occlusion from noise.*
+# *The road of this book. Boxes are networks or operations, words on the arrows are what travels. The dark boxes
+# were trained first, on videos without labels. The light box was trained second, to draw flow and occlusion from
+# noise.*
 
 # %% [markdown]
 # ## From the outside
@@ -39,41 +42,50 @@ import matplotlib.pyplot as plt
 import torch
 
 import lfdm_lite as lfdm
+from lfdm_lite import viz
 
 ASSETS = Path("../assets")
 model = lfdm.LFDM.from_pretrained(ASSETS / "checkpoints" / "faces64")
 model.labels
 
 # %% [markdown]
-# The second takes a picture. The person in it was drawn by a program, and was in no clip that the model was trained on. Their face is at rest.
-# `prepare_images` cuts a picture to its central square and resizes it to what the model expects.
+# The second takes a picture. The person in it was drawn by a program, and was in no clip that the model was trained
+# on. Their face is at rest. `prepare_images` cuts a picture to its central square and resizes it to what the model
+# expects.
 
-# %% mystnb={"image": {"alt": "The given picture: a drawn face at rest."}}
+# %%
 picture = sorted((ASSETS / "examples").glob("*.png"))[0]
 image = model.prepare_images(picture)  # (1, 3, 64, 64), RGB in [0, 1]
 assert image.min() >= 0 and image.max() <= 1
 print(tuple(image.shape))
-lfdm.viz.show_images(image, titles=["given"])
+viz.video_strip(image[0, :, None], scale=3, numbers=False, alt="A drawn face at rest.", caption="The given picture.")
 
 # %% [markdown]
 # The third generates six videos, one a label. `seed` fixes the noise that they start from.
 
-# %% tags=["nbval-ignore-output"]
+# %%
 clips = model.generate(picture, model.labels, seed=0, progress=False)
 clips
 
 # %% [markdown]
-# *Six generated videos of 16 frames, played in a loop. Each starts from the given face and puts on one expression.* The same as a still:
+# *Six generated videos of 16 frames, played in a loop. Each starts from the given face and puts on one expression.*
+# The same as a still:
 
-# %% mystnb={"image": {"alt": "Six rows of frames, one for each label, time from left to right. Each row starts with the given face at rest and ends in an expression."}}
+# %%
 assert clips.video.shape == (6, 3, 16, 64, 64)
-lfdm.viz.show_strips(clips.video[:, :, ::3], titles=clips.label_names)
+viz.contact_sheet(
+    clips.video,
+    clips.label_names,
+    frames=6,
+    scale=2,
+    alt="Six rows of frames, one a label. Each row starts with the given face at rest and ends in an expression.",
+    caption="One row a label; the numbers are frames. Compare mouths, brows and lids between rows: they differ. "
+    "Then compare hair, skin, clothes and background: they do not.",
+)
 
 # %% [markdown]
-# *One row a label, every third frame, time from left to right. Compare mouths, brows and lids between rows; then compare
-# hair, skin, clothes and background. The first differ. The second do not.*
-#
-# How well does it start from the given face? We measure in decibels (peak signal-to-noise ratio): each 10 dB is a tenth of the squared error.
+# How well does it start from the given face? We measure in decibels (peak signal-to-noise ratio): each 10 dB is a
+# tenth of the squared error.
 
 # %%
 def psnr(a, b):
@@ -88,8 +100,8 @@ assert first_frames.mean() > last_frames.mean()  # ... and leaves it
 print("all clips start near the given picture:", bool((first_frames > 20).all()))
 
 # %% [markdown]
-# **One picture has many videos.** A clip is a function of the picture, the label and the noise. The same seed gives the
-# same clip. Another seed gives another clip of the same label.
+# **One picture has many videos.** A clip is a function of the picture, the label and the noise. The same seed gives
+# the same clip. Another seed gives another clip of the same label.
 
 # %%
 again = model.generate(picture, model.labels[0], seed=0, progress=False)
@@ -117,7 +129,7 @@ print("same seed, same clip; other seed, other motion:", bool(difference > 0.01)
 #
 # $z_0 = E(x)$ has many channels and a quarter of the picture's height and width.
 
-# %% mystnb={"image": {"alt": "The given picture, and four channels of its latent map in grey. Outlines of head, eyes and mouth can be made out at the same places as in the picture."}}
+# %%
 with torch.no_grad():
     z0 = model.autoencoder.encode(image)
 
@@ -125,15 +137,26 @@ stride = model.autoencoder.config.latent_stride
 assert z0.shape[-2:] == (64 // stride, 64 // stride)
 print("latent map:", tuple(z0.shape))
 
-busiest = z0[0].flatten(1).std(1).topk(4).indices
-channels = [z / z.max() for z in z0[0, busiest]]
-lfdm.viz.show_images([image[0], *channels], titles=["given", *(f"channel {i}" for i in busiest.tolist())])
+# %%
+def side_by_side(pictures, titles, alt, caption):
+    """A row of titled pictures of one size, each (3, h, w) or (h, w) in [0, 1]; magnified to 128 pixels."""
+    clips = torch.stack([picture.expand(3, *picture.shape[-2:])[:, None] for picture in pictures])
+    row = viz.grid_of_clips(clips, titles, columns=len(titles), scale=128 // clips.shape[-1])
+    return viz.Picture(row[:, 0], alt, caption)
+
+
+busiest = z0[0].flatten(1).std(1).topk(4).indices.tolist()
+channels = [z0[0, i] / z0[0, i].max() for i in busiest]
+side_by_side(
+    channels,
+    [f"channel {i}" for i in busiest],
+    alt="Four channels of the latent map in grey, coarse pictures of the same face.",
+    caption="The four channels of the latent map that vary most, bright where they are large. Find eyes and mouth.",
+)
 
 # %% [markdown]
-# *The picture, and the four channels of $z_0$ that vary most, bright where they are large. You can find eyes and mouth in them.*
-#
-# It is a *map*: what $z_0$ says at a place comes from that place in the picture. That is what makes it possible to move it. Check it: blank the
-# lower right quarter of the picture, and look at the upper left quarter of $z_0$.
+# It is a *map*: what $z_0$ says at a place comes from that place in the picture. That is what makes it possible to
+# move it. Check it: blank the lower right quarter of the picture, and look at the upper left quarter of $z_0$.
 
 # %%
 blanked = image.clone()
@@ -148,9 +171,10 @@ print("changed places in the upper left:", int(changed[:6, :6].sum()))
 # %% [markdown]
 # ### 2. Noise becomes motion
 #
-# The flow $f$ says for every place of every new frame where to look in $z_0$. The occlusion map $m$ says how much of this place can be seen
-# there. Both together are three numbers for each of 16 frames and 16 x 16 places. The diffusion model starts with three random numbers instead, and cleans them
-# in 20 steps. It sees $z_0$ and the label at each step.
+# The flow $f$ says for every place of every new frame where to look in $z_0$. The occlusion map $m$ says how much
+# of this place can be seen there. Both together are three numbers for each of 16 frames and 16 x 16 places. The
+# diffusion model starts with three random numbers instead, and cleans them in 20 steps. It sees $z_0$ and the label
+# at each step.
 #
 # `callback` hands us what exists after each step.
 
@@ -184,18 +208,30 @@ distance = torch.stack([(x - x0).square().mean() for x in steps])
 assert (distance.diff() <= 1e-6).all()
 print("every step comes nearer:", bool((distance.diff() <= 1e-6).all()))
 
-# %% mystnb={"image": {"alt": "The flow of one frame in colours after 1, 6, 11, 16 and 20 steps: coloured noise at first, then smooth coloured regions on a white ground."}}
+# %%
 frame = 12
-stages = [model.diffusion.unpack_motion(steps[i]).flow[:, :, frame] for i in (0, 5, 10, 15, 19)]
-longest = stages[-1].norm(dim=1).max().item()
-pictures = [lfdm.flow_to_rgb(flow, max_norm=longest)[0] for flow in stages]
-lfdm.viz.show_images(pictures, titles=[f"after {n} steps" for n in (1, 6, 11, 16, 20)])
+flows = torch.cat([model.diffusion.unpack_motion(x).flow[:, :, frame] for x in steps])  # (20, 2, 16, 16)
+longest = flows[-1].norm(dim=0).max().item()
+colours = lfdm.flow_to_rgb(flows, max_norm=longest)  # (20, 3, 16, 16)
+alt = "The flow of one frame in colours: coloured grain at first, then smooth regions on a pale ground."
+shown = [0, 6, 12, 16, 19]
+side_by_side(
+    [colours[i] for i in shown],
+    [f"after {i + 1} steps" for i in shown],
+    alt,
+    caption="The flow of frame 12 while it is drawn. Hue is the direction in which to look: right red, down yellow, "
+    "left cyan, up violet. Depth of colour is how far; white says: look here, nothing moved.",
+)
 
 # %% [markdown]
-# *The flow of frame 12 while it is being drawn. Hue is the direction in which to look: right is red, down is yellow, left is cyan, up is violet. Depth of
-# colour is how far; white means "look here, nothing moved". Grain at first, then a few smooth regions: brows, lids, mouth.*
-#
-# Flow has a unit. The picture spans $[-1, 1]$, so a flow of 1 is half a picture, 32 pixels. How far do things move, frame by frame?
+# The same with a slider, which works on a static page too:
+
+# %%
+viz.slider(colours.movedim(0, 1), [f"after {i + 1} steps" for i in range(20)], alt=alt)
+
+# %% [markdown]
+# Flow has a unit. The picture spans $[-1, 1]$, so a flow of 1 is half a picture, 32 pixels. How far do things move,
+# frame by frame?
 
 # %% mystnb={"image": {"alt": "Line plot of the mean motion in pixels against the frame for six labels. All lines start near zero and rise."}}
 length = 32 * clips.flow.norm(dim=1).mean(dim=(-2, -1))  # (6, 16), pixels of the picture
@@ -207,17 +243,19 @@ plt.legend()
 plt.show()
 
 assert length[:, 0].mean() < 0.5 * length[:, 8:].mean()
-print("frame 0 moves less than half as much as the later frames:", bool(length[:, 0].mean() < 0.5 * length[:, 8:].mean()))
+print("frame 0 moves less than half as much as later frames:", bool(length[:, 0].mean() < 0.5 * length[:, 8:].mean()))
 
 # %% [markdown]
-# *Mean length of the flow over all places, one line a label. Frame 0 is the given picture, so it should not move at all;
-# what is left there is the model's error. The rest includes small motions of the head, which the training clips have too.*
+# *Mean length of the flow over all places, one line a label. Frame 0 is the given picture, so it should not move at
+# all; what is left there is the model's error. The rest includes small motions of the head, which the training
+# clips have too.*
 
 # %% [markdown]
 # ### 3. The latent map is moved
 #
-# $\mathrm{warp}(z_0, f)$ looks $z_0$ up where the flow points, between places by bilinear interpolation. Two things about it can be known without looking.
-# A flow of zero changes nothing. A flow that points one place to the right everywhere brings the right neighbour.
+# $\mathrm{warp}(z_0, f)$ looks $z_0$ up where the flow points, between places by bilinear interpolation. Two things
+# about it can be known without looking. A flow of zero changes nothing. A flow that points one place to the right
+# everywhere brings the right neighbour.
 
 # %%
 z = z0.shape[-1]
@@ -230,18 +268,22 @@ torch.testing.assert_close(lfdm.warp(z0, one_right)[..., :-1], z0[..., 1:], atol
 print("zero flow changes nothing; one place to the right brings the right neighbour")
 
 # %% [markdown]
-# This is *backward* flow: the new frame asks, the old one answers. So every place of the new frame gets an answer, exactly one. The price: a place may ask
-# for something that the old frame does not show. The inside of a mouth that was closed is an example. The occlusion map says where that is so.
+# This is *backward* flow: the new frame asks, the old one answers. So every place of the new frame gets an answer,
+# exactly one. The price: a place may ask for something that the old frame does not show. The inside of a mouth that
+# was closed is an example. The occlusion map says where that is so.
 
-# %% mystnb={"image": {"alt": "For frames 0, 4, 8 and 12: occlusion maps in grey. White is visible in the given picture, dark is hidden."}}
+# %%
 m = motion.occlusion[0, 0]  # (16, 16, 16)
 assert m.min() >= 0 and m.max() <= 1
-lfdm.viz.show_images(list(m[[0, 4, 8, 12]]), titles=[f"frame {i}" for i in (0, 4, 8, 12)])
-print("in [0, 1]:", bool((m >= 0).all() and (m <= 1).all()))
+print("visible, on average over frame 0:", "more than half" if m[0].mean() > 0.5 else "less than half")
+side_by_side(
+    m[[0, 4, 8, 12]],
+    [f"frame {i}" for i in (0, 4, 8, 12)],
+    alt="Occlusion maps of four frames in grey.",
+    caption="The occlusion map of four frames. White: take it from the given picture. Dark: the decoder must paint it.",
+)
 
 # %% [markdown]
-# *The occlusion map of four frames. White: take it from the given picture. Dark: the decoder must paint it.*
-#
 # Both together, $\hat z = m \odot \mathrm{warp}(z_0, f)$, for all frames in one call:
 
 # %%
@@ -253,10 +295,11 @@ print("moved latent maps, one a frame:", tuple(moved.shape))
 # %% [markdown]
 # ### 4. The decoder paints the frames
 #
-# What would the flow do alone, without a decoder? Enlarge it to the picture's size and warp the pixels. Compare with what the decoder makes of the same motion.
-# (Ours gets a little more than $\hat z$: finer features of the encoder, moved by the same flow. Chapter 5 says why.)
+# What would the flow do alone, without a decoder? Enlarge it to the picture's size and warp the pixels. Compare
+# with what the decoder makes of the same motion. (Ours gets a little more than $\hat z$: finer features of the
+# encoder, moved by the same flow. Chapter 5 says why.)
 
-# %% mystnb={"image": {"alt": "Three rows of four frames: the given pixels moved by the flow, the decoder's frames, and where the two differ. The differences lie at mouth, eyes and outlines."}}
+# %%
 with torch.no_grad():
     frames = model.autoencoder.decode(image, motion)  # (1, 3, 16, 64, 64)
 torch.testing.assert_close(frames, surprise.video, atol=2e-3, rtol=0)
@@ -264,15 +307,20 @@ torch.testing.assert_close(frames, surprise.video, atol=2e-3, rtol=0)
 flow = torch.stack([lfdm.resize(f, (64, 64)) for f in motion.flow.unbind(2)], dim=2)
 bare = lfdm.warp(image, flow)  # pixels moved, nothing painted
 error = (frames - bare).abs().mean(1, keepdim=True).expand_as(frames)
-rows = torch.cat([bare, frames, 1 - 3 * error])[:, :, ::4].clamp(0, 1)
-lfdm.viz.show_strips(rows, titles=["bare warp", "decoded", "difference"])
 print("equal to what generate made:", bool((frames - surprise.video).abs().max() < 2e-3))
+viz.contact_sheet(
+    torch.cat([bare, frames, 1 - 3 * error]).clamp(0, 1),
+    ["bare warp", "decoded", "difference"],
+    frames=5,
+    scale=2,
+    alt="Three rows of frames: given pixels moved by the flow, the decoder's frames, and where the two differ.",
+    caption="Top: the given pixels, moved. Nothing is new, so a mouth can be stretched but not opened. "
+    "Middle: the decoder's frames. Bottom: dark where the two differ.",
+)
 
 # %% [markdown]
-# *Every fourth frame. Top: the given pixels, moved; nothing is new, so a mouth can be stretched but not opened. Middle: the decoder's frames. Bottom: dark
-# where the two differ.*
-#
-# So this is the division of labour. **Motion is invented**, by the diffusion model, in few numbers: here are how many it has to draw, compared with the pixels of the same clip.
+# So this is the division of labour. **Motion is invented**, by the diffusion model, in few numbers: here are how
+# many it has to draw, compared with the pixels of the same clip.
 
 # %%
 drawn = motion.flow.numel() + motion.occlusion.numel()
@@ -285,23 +333,29 @@ print(f"{drawn} numbers of motion, {pixels} numbers of pixels: {pixels // drawn}
 #
 # ## Where it fails
 #
-# A model knows what it was trained on: upright drawn faces. Give it the same face upside down, and a picture that is no face at all.
+# A model knows what it was trained on: upright drawn faces. Give it the same face upside down, and a picture that
+# is no face at all.
 
-# %% mystnb={"image": {"alt": "Three rows of frames: the upright face, the same face upside down, and a chequerboard, all with the label surprise. Only the first is a sensible video."}}
+# %%
 y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
 board = ((x // 8 + y // 8) % 2).float().expand(3, 64, 64)
 strange = torch.stack([image[0], image[0].flip(1), board])
 failed = model.generate(strange, "surprise", seed=0, progress=False)
 
-lfdm.viz.show_strips(failed.video[:, :, ::3], titles=["upright", "upside down", "no face"])
 motions = 32 * failed.flow.norm(dim=1).mean(dim=(1, 2, 3))  # mean motion in pixels
 assert motions[2] > 0.1
 print("the chequerboard moves as well:", bool(motions[2] > 0.1))
+viz.contact_sheet(
+    failed.video,
+    ["upright", "upside down", "no face"],
+    frames=6,
+    scale=2,
+    alt="Three rows of frames: the upright face, the same face upside down, and a chequerboard.",
+    caption='The same label, surprise, for three pictures. Nothing in the model can answer "there is no face here": '
+    "it draws some motion all the same, and the decoder paints what it can.",
+)
 
 # %% [markdown]
-# *The same label for three pictures. Nothing in the model can answer "there is no face here": it
-# draws some motion all the same, and the decoder paints what it can.*
-#
 # The plot that gives it away needs no true answer. A good clip starts at the given picture; so look at frame 0.
 
 # %% mystnb={"image": {"alt": "Bar chart of the similarity of frame 0 to the given picture, in decibels, for the upright face, the face upside down and the chequerboard."}}
@@ -316,29 +370,34 @@ print("the face is kept better than the chequerboard:", bool(similarity[0] > sim
 # %% [markdown]
 # *Higher is better. The decoder has learned to paint faces of this kind, and nothing else.*
 #
-# Other limits are of size. Clips have 16 frames of 64 x 64 pixels. There are six labels, and a label is a number: the model has no word for
-# *a little surprised*. The people are drawn; a photograph will move, but not well.
-# The checkpoint's own page, `assets/checkpoints/faces64/README.md`, has the measured figures.
+# Other limits are of size. Clips have 16 frames of 64 x 64 pixels. There are six labels, and a label is a number:
+# the model has no word for *a little surprised*. The people are drawn; a photograph will move, but not well. The
+# checkpoint's own page, `assets/checkpoints/faces64/README.md`, has the measured figures.
 #
 # ## Summary
 #
 # * A video is one latent map, moved: $\hat z = m \odot \mathrm{warp}(z_0, f)$, then decoded.
-# * A diffusion model draws $f$ and $m$ from noise, given the picture and the label. Motion is invented, appearance is carried over.
-# * What is hidden in the picture must be painted by the decoder, and what neither part has seen in training goes wrong.
+# * A diffusion model draws $f$ and $m$ from noise, given the picture and the label. Motion is invented, appearance
+#   is carried over.
+# * What is hidden in the picture must be painted by the decoder, and what neither part has seen in training goes
+#   wrong.
 #
 # ## Exercises
 #
-# **1. Check yourself** (two minutes). The flow of a frame is $(0.25, 0)$ everywhere. What does the new frame look like, and by how many of the 64 pixels did its content move? In which direction?
+# **1. Check yourself** (two minutes). The flow of a frame is $(0.25, 0)$ everywhere. What does the new frame look
+# like, and by how many of the 64 pixels did its content move? In which direction?
 #
 # <details>
 # <summary>Solution</summary>
 #
-# Every pixel looks to the right by $0.25$, which is an eighth of the picture's width of 2, so 8 pixels. It shows what was 8 pixels to its right: the content moved to the
-# *left* by 8 pixels. Backward flow points to where things come from. At the right border the warp repeats the last column.
+# Every pixel looks to the right by $0.25$, which is an eighth of the picture's width of 2, so 8 pixels. It shows
+# what was 8 pixels to its right: the content moved to the *left* by 8 pixels. Backward flow points to where things
+# come from. At the right border the warp repeats the last column.
 #
 # </details>
 #
-# **2. Code it** (ten minutes). Make the expression stronger or weaker without the diffusion model: multiply `motion.flow` by 0, by 0.5 and by 1.5, and decode. What should a factor of 0 give? Does it?
+# **2. Code it** (ten minutes). Make the expression stronger or weaker without the diffusion model: multiply
+# `motion.flow` by 0, by 0.5 and by 1.5, and decode. What should a factor of 0 give? Does it?
 #
 # <details>
 # <summary>Solution</summary>
@@ -347,31 +406,34 @@ print("the face is kept better than the chequerboard:", bool(similarity[0] > sim
 # for factor in (0.0, 0.5, 1.5):
 #     scaled = lfdm.Motion(factor * motion.flow, motion.occlusion)
 #     video = model.autoencoder.decode(image, scaled)
-#     lfdm.viz.show_strips(video[:, :, ::3], titles=[f"times {factor}"])
+#     display(viz.video_strip(video[0], alt=f"times {factor}"))
 # ```
 #
-# With a factor of 0 nothing moves, so every frame should be the given picture. Where the occlusion map is dark, the decoder paints all the same, and
-# the frames change a little. Set the occlusion map to 1 as well, and they stay.
+# With a factor of 0 nothing moves, so every frame should be the given picture. Where the occlusion map is dark, the
+# decoder paints all the same, and the frames change a little. Set the occlusion map to 1 as well, and they stay.
 #
 # </details>
 #
-# **3. Explore** (an evening). `guidance_scale` exaggerates what the label changes. Generate all six labels at 0, 1, 2 and 4, with the same seed. What happens to the length of
-# the flow, to frame 0, and to the difference between two seeds? Where would you set it, and by which measurement?
+# **3. Explore** (an evening). `guidance_scale` exaggerates what the label changes. Generate all six labels at 0, 1,
+# 2 and 4, with the same seed. What happens to the length of the flow, to frame 0, and to the difference between two
+# seeds? Where would you set it, and by which measurement?
 #
 # <details>
 # <summary>Solution</summary>
 #
-# Plot the mean length of the flow, `psnr` of frame 0, and `lfdm.end_point_error` between two seeds against the scale. At 0 the label is ignored: all six clips of one seed
-# show what the model thinks likely, and differ only by their noise. Above 1, motion usually gets longer and seeds more alike: the label is served at the cost of variety. A judge that
-# reads the label, beside a measure of variety, is a fair way to choose. Chapter 9 does that.
+# Plot the mean length of the flow, `psnr` of frame 0, and `lfdm.end_point_error` between two seeds against the
+# scale. At 0 the label is ignored: all six clips of one seed show what the model thinks likely, and differ only by
+# their noise. Above 1, motion usually gets longer and seeds more alike: the label is served at the cost of variety.
+# A judge that reads the label, beside a measure of variety, is a fair way to choose. Chapter 9 does that.
 #
 # </details>
 #
 # ## What the authors did differently
 #
-# Their model {cite:p}`ni2023lfdm` has the same two stages, at 128 x 128 pixels and 40 frames, on filmed people, and is larger. Their published code feeds the diffusion model absolute positions to look
-# at, where ours sees displacements; it turns the label's text into numbers by a language model, where ours learns a row of numbers a label; and it blends the decoder's
-# frames with the warped picture at the end, where ours does not.
+# Their model {cite:p}`ni2023lfdm` has the same two stages, at 128 x 128 pixels and 40 frames, on filmed people, and
+# is larger. Their published code feeds the diffusion model absolute positions to look at, where ours sees
+# displacements; it turns the label's text into numbers by a language model, where ours learns a row of numbers a
+# label; and it blends the decoder's frames with the warped picture at the end, where ours does not.
 #
 # ## Further reading
 #

@@ -122,6 +122,7 @@ def lucas_kanade(
     window: float | int = 3.0,
     levels: int | None = None,
     iterations: int = 10,
+    ridge: float = 1e-3,
     pixels: bool = False,
 ) -> Float[Tensor, "b 2 h w"]:
     """Backward flow by least squares in a window: `warp(source, flow)` looks like `driving`.
@@ -134,6 +135,7 @@ def lucas_kanade(
         window: standard deviation of the Gaussian window in pixels.
         levels: of the pyramid, each half as large; unless given, down to 8 pixels.
         iterations: warps per level.
+        ridge: holds the flow still where the window shows too little to tell, above 0.
         pixels: give the flow in pixels instead of normalized units.
 
     Raises:
@@ -141,7 +143,7 @@ def lucas_kanade(
 
     Source: Lucas & Kanade, An Iterative Image Registration Technique; in pyramids, Bouguet.
     """
-    _check(source, driving, window=window, iterations=iterations)
+    _check(source, driving, window=window, iterations=iterations, ridge=ridge)
     flow = source.new_zeros(source.shape[0], 2, 1, 1)
     for coarse_source, coarse_driving in _pyramid(source, driving, levels):
         flow = _grown(flow, coarse_source)
@@ -150,8 +152,7 @@ def lucas_kanade(
             a, b, c, p, q = (
                 _blur(x.sum(1, keepdim=True), window) for x in (dx * dx, dx * dy, dy * dy, -dx * change, -dy * change)
             )
-            flow = flow + torch.cat(_solve_2x2(a, b, c, p, q, 1e-5), dim=1).clamp(-1, 1)
-        flow = _median(flow)
+            flow = _median(flow + torch.cat(_solve_2x2(a, b, c, p, q, ridge), dim=1).clamp(-1, 1))
     return flow if pixels else normalized(flow)
 
 

@@ -88,9 +88,10 @@ class GeneratedVideo:
         figures = []
         for name, clip in zip(self.label_names, self.video, strict=True):
             data, name = base64.b64encode(encode_gif(clip)).decode(), html.escape(name)
+            width = scale * clip.shape[-1]
             figures.append(
                 '<figure style="display:inline-block;margin:4px;text-align:center">'
-                f'<img src="data:image/gif;base64,{data}" width="{scale * clip.shape[-1]}" alt="generated video: {name}">'
+                f'<img src="data:image/gif;base64,{data}" width="{width}" alt="generated video: {name}">'
                 f"<figcaption>{name}</figcaption></figure>"
             )
         return "<div>" + "".join(figures) + "</div>"

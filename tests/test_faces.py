@@ -17,10 +17,10 @@ from lfdm_lite.geometry import identity_grid, warp
 clips = st.tuples(st.sampled_from(["train", "val", "test"]), st.integers(0, 2**31), st.integers(0, 299))
 
 
-def near_edges(picture: torch.Tensor, contrast: float) -> torch.Tensor:
-    """(c t h w) -> (t h w): a neighbour differs by more than `contrast`."""
+def near_edges(picture: torch.Tensor, contrast: float, width: int = 3) -> torch.Tensor:
+    """(c t h w) -> (t h w): the values in a window of `width` pixels differ by more than `contrast`."""
     frames = picture.float().transpose(0, 1)
-    return (F.max_pool2d(frames, 3, 1, 1) + F.max_pool2d(-frames, 3, 1, 1)).amax(1) > contrast
+    return (F.max_pool2d(frames, width, 1, width // 2) + F.max_pool2d(-frames, width, 1, width // 2)).amax(1) > contrast
 
 
 @settings(max_examples=12, deadline=None)
@@ -37,25 +37,24 @@ def test_frame_0_warped_by_the_true_flow_is_frame_t_where_visible(clip, size):
     assert error[flat].quantile(0.99) < 0.05
 
 
-@settings(max_examples=8, deadline=None)
-@given(clips, st.sampled_from([32, 64, 128]))
-def test_visibility_agrees_with_a_frame_0_drawn_six_times_finer(clip, size):
+@settings(max_examples=6, deadline=None)
+@given(clips, st.sampled_from([64, 80]))
+def test_visibility_agrees_with_a_frame_0_drawn_seven_times_finer(clip, size):
     split, seed, index = clip
     layers, _, _ = Faces(split, size=size, num_frames=4, seed=seed).scene(index)
     _, flow, visible, owner = render(layers, size, 4)
-    fine = render(layers, size * 6, 4).owner[0]
-    place = (identity_grid(size, size)[:, None] + flow + 1) * (size * 6) / 2 - 0.5
+    many = 7 * size
+    fine = render(layers, many, 4).owner[0]
+    place = ((identity_grid(size, size)[:, None] + flow + 1) * many - 1) / 2
     column, row = place.round().long().unbind(0)
-    inside = (place.abs().amax(0) >= 0) & (column >= 0) & (column < size * 6) & (row >= 0) & (row < size * 6)
-    truth = inside & (fine[row.clamp(0, size * 6 - 1), column.clamp(0, size * 6 - 1)] == owner)
-    # Leave out a band of one pixel: around the layers' edges in frame t, and in frame 0 where the source lies.
-    edge_0 = near_edges(fine[None, None], 0.5)[0]
-    edge_0 = F.max_pool2d(edge_0[None].float(), 13, 1, 6)[0] > 0
-    away = ~near_edges(owner[None], 0.5) & ~edge_0[row.clamp(0, size * 6 - 1), column.clamp(0, size * 6 - 1)]
-    said, true = ~visible[0][away], ~truth[away]
-    both = (said & true).sum()
-    assert both >= 0.95 * said.sum()
-    assert both >= 0.95 * true.sum()
+    inside = (column >= 0) & (column < many) & (row >= 0) & (row < many)
+    column, row = column.clamp(0, many - 1), row.clamp(0, many - 1)
+    hidden = ~(inside & (fine[row, column] == owner))
+    away = ~near_edges(fine[None, None], 0.5, 7)[0][row, column]  # half a pixel from where the owner changes
+    said, true = ~visible[0] & away, hidden & away
+    assert true.sum() > 20
+    assert (said & true).sum() >= 0.95 * said.sum()
+    assert (said & true).sum() >= 0.95 * true.sum()
 
 
 @pytest.mark.parametrize("label", range(6))
@@ -130,11 +129,11 @@ def test_expressions_can_be_told_apart_by_their_motion():
         return change, torch.tensor([i["label"] for i in items])
 
     (train, labels), (test, truth) = (
-        look(Faces(split, size=32, num_frames=4, length=n)) for split, n in (("train", 150), ("val", 48))
+        look(Faces(split, size=32, num_frames=4, length=n)) for split, n in (("train", 120), ("val", 30))
     )
     kernel = train @ train.T
-    weights = torch.linalg.solve(kernel + 0.3 * kernel.diagonal().mean() * torch.eye(150), F.one_hot(labels, 6).float())
-    assert ((test @ train.T @ weights).argmax(1) == truth).float().mean() > 0.75
+    weights = torch.linalg.solve(kernel + 0.3 * kernel.diagonal().mean() * torch.eye(120), F.one_hot(labels, 6).float())
+    assert ((test @ train.T @ weights).argmax(1) == truth).float().mean() > 0.7
 
 
 @pytest.mark.parametrize(

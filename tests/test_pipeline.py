@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from lfdm_lite.data.media import MediaError
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lfdm_lite import LFDM, CheckpointError, GaussianDiffusion, GeneratedVideo, LatentFlowAutoencoder, Motion, UNet3D
+from lfdm_lite.data.media import MediaError
 from lfdm_lite.training.configs import PRESETS
 
 LABELS = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]

@@ -11,6 +11,7 @@ from ..cli import UsageError
 Flag = FlagCreatePairsOff[bool]
 SHIPPED = Path("assets", "checkpoints", "faces64")
 
+
 def default_checkpoint() -> Path:
     """$LFDM_CHECKPOINT, or the checkpoint that comes with the sources, or the one below the working folder."""
     if named := os.environ.get("LFDM_CHECKPOINT"):

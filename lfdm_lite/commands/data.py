@@ -37,8 +37,8 @@ class Clips:
 class Preview:
     """Draw a few clips: PREFIX.png and PREFIX.gif.
 
-    Where the true motion is known, a clip is three pictures: the video; its flow with respect to frame 0 in colours (hue
-    is where to look, depth of colour is how far); in white what frame 0 shows of it.
+    Where the true motion is known, a clip is three pictures: the video; its flow with respect to frame 0 in colours
+    (hue is where to look, depth of colour is how far); in white what frame 0 shows of it.
     """
 
     clips: Annotated[Clips, arg(name="")]
@@ -105,7 +105,8 @@ def preview(options: Preview) -> None:
     write_image(png, contact_sheet(stills, names))
     print(png)
     gif = options.out.with_name(options.out.name + ".gif")
-    write_gif(gif, tile(film, columns=min(len(items), 3 if film.shape[-1] > film.shape[-2] else 6)), fps=options.clips.fps)
+    columns = 3 if "flow" in items[0] else 6
+    write_gif(gif, tile(film, columns=min(len(items), columns)), fps=options.clips.fps)
     print(gif)
 
 
@@ -131,8 +132,8 @@ def export(options: Export) -> None:
         elif options.flow == "flo":
             for frame, flow in enumerate(item["flow"].unbind(1)):
                 write_flo(folder / f"{name}_flow" / f"{frame:03d}.flo", flow)
-        row: dict[str, Any] = {"file": f"{item['label_name']}/{name}.mp4", "label": item["label"], "label_name": item["label_name"]}
-        rows.append(row | {"subject": item["subject"], "split": options.clips.split})
+        row: dict[str, Any] = {"file": f"{folder.name}/{name}.mp4", "split": options.clips.split}
+        rows.append(row | {column: item[column] for column in ("label", "label_name", "subject")})
     update_table(options.out / "clips.csv", rows)
     print(f"{len(rows)} clips in {options.out}")
 

@@ -3,6 +3,7 @@
 Pillow is imported where it is used.
 """
 
+import io
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -69,7 +70,7 @@ def write_image(path: str | Path, image: Float[Tensor, "3 h w"]) -> None:
         MediaError: another suffix, or a folder that cannot be written to.
     """
     path = place(path, ".png", ".jpg", ".jpeg")
-    picture = need("PIL.Image").fromarray(to_bytes(image[:, None])[0])
+    picture = to_pillow(image)
     options = {"format": "PNG"} if path.suffix.lower() == ".png" else {"format": "JPEG", "quality": 95}
     write_whole(path, lambda temporary: picture.save(temporary, **options))
 
@@ -216,6 +217,18 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 def to_uint8(pixels: Float[Tensor, "*n h w"]) -> UInt8[Tensor, "*n h w"]:
     return pixels.detach().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def to_pillow(image: Float[Tensor, "3 h w"]) -> Any:
+    """RGB in [0, 1] → a Pillow image."""
+    return need("PIL.Image").fromarray(to_bytes(image[:, None])[0])
+
+
+def encode_png(image: Float[Tensor, "3 h w"]) -> bytes:
+    """The bytes of a PNG file."""
+    buffer = io.BytesIO()
+    to_pillow(image).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
 
 
 def to_bytes(video: Float[Tensor, "3 t h w"]) -> UInt8[np.ndarray, "t h w 3"]:

@@ -6,7 +6,6 @@ y down, the head's middle at the origin.
 """
 
 import torch
-from torch import Tensor
 
 from .expressions import Pose
 from .features import brows, eyes, glasses, mouth
@@ -68,7 +67,7 @@ def _push(look: Look, pose: Pose):
     push = torch.stack([column(4), column(5)], 1)
     hills = torch.stack([column(0) + push[:, 0], column(1) + push[:, 1], column(2), column(3)], -1)
 
-    def local(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def local(x, y):
         dx, dy = bumps(x, y, hills, push)
         return x - dx, y - dy
 
@@ -76,7 +75,7 @@ def _push(look: Look, pose: Pose):
 
 
 def _face_shape(look: Look):
-    def shape(x: Tensor, y: Tensor) -> Tensor:
+    def shape(x, y):
         down = ((y + 0.05) / look.chin).clamp(0, 1).square()
         ry = torch.where(y < 0, 0.66, look.chin)
         x, y = x / (look.head_width * (1 - look.jaw * down)), y / ry
@@ -107,7 +106,7 @@ def _skin(look: Look, face: LayerMotion) -> Layer:
     weights += [(0.25, 0, 0), (0, 0, 0.45), (0.4, 0, 0)]
     hills, weights = torch.tensor(hills)[None], torch.tensor(weights).T[None].contiguous()
 
-    def paint(x: Tensor, y: Tensor) -> Tensor:
+    def paint(x, y):
         ax = x.abs()
         shadow, blush, light = bumps(x, y, hills, weights)
         shadow = shadow + (ax * (0.86 / look.head_width)).square().square()
@@ -142,7 +141,7 @@ def _ears(look: Look, head: LayerMotion) -> list[Layer]:
     x_ear, skin = look.head_width - 0.005, colour(look.skin)
     dark, gold = colour(c * 0.72 for c in look.skin), colour((0.95, 0.78, 0.3))
 
-    def paint(x: Tensor, y: Tensor) -> Tensor:
+    def paint(x, y):
         return mix(skin * 0.94, dark, step(ellipse(x.abs() - x_ear - 0.01, y - 0.05, look.ear * 0.5, 0.075), 0.04))
 
     ears = Layer(

@@ -14,7 +14,7 @@ To write a new set: write its shapes, its paints and its motions, put them in a 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -128,7 +128,7 @@ def render(layers: Sequence[Layer], size: int, num_frames: int) -> Rendered:
                 rest[axis][here] = torch.where(on_top, position, rest[axis][here])
     flow = rest - grid[:, None]
     flow[:, 0] = 0.0  # at rest by construction; this only removes rounding
-    return Rendered(video.clamp_(0, 1), flow, _visible(rest, owner), owner)
+    return Rendered(video.clamp_(0, 1), flow, _visible(rest, owner, _owner_at_rest(layers, 3 * size)), owner)
 
 
 def _coverage(distance: Tensor, motion: LayerMotion, size: int, softness: float = 0.0) -> Tensor:
@@ -149,12 +149,28 @@ def _window(layer: Layer, size: int) -> tuple[slice, slice]:
     return slice(low[1], high[1]), slice(low[0], high[0])
 
 
-def _visible(rest: Tensor, owner: Tensor) -> Tensor:
-    """Whether the place in frame 0 is inside the image and shows the same layer (read at the nearest pixel)."""
-    size = owner.shape[-1]
-    column, row = (((rest + 1) * size - 1) / 2).round_().long().unbind(0)
-    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
-    source = owner[0].flatten()[row.clamp_(0, size - 1) * size + column.clamp_(0, size - 1)]
+def _owner_at_rest(layers: Sequence[Layer], size: int) -> Int[Tensor, "h w"]:
+    """Who owns the pixels of frame 0 at some resolution, without painting it; there every motion is affine."""
+    grid, owner = identity_grid(size, size), torch.zeros(size, size, dtype=torch.int16)
+    still = lambda motion: LayerMotion(motion.to_image[:1])  # noqa: E731
+    for index, layer in enumerate(layers):
+        if index == 0 or layer.opacity <= 0.5:
+            continue
+        rows, cols = _window(replace(layer, motion=still(layer.motion)), size)
+        x_image, y_image = grid[0, :1, cols], grid[1, rows, :1]
+        inside = layer.shape(*still(layer.motion).to_canonical(x_image, y_image))[0] < 0
+        if layer.clip:
+            inside = inside & (layer.clip.shape(*still(layer.clip.motion).to_canonical(x_image, y_image))[0] < 0)
+        owner[rows, cols].masked_fill_(inside, index)
+    return owner
+
+
+def _visible(rest: Tensor, owner: Tensor, owner_at_rest: Tensor) -> Tensor:
+    """Whether the place in frame 0 is inside the image and shows the same layer (to a third of a pixel)."""
+    size = owner_at_rest.shape[-1]
+    column, row = (((rest + 1) * size - 1) / 2).round_().int().unbind(0)
+    inside = rest.abs().amax(0) <= 1
+    source = owner_at_rest.flatten()[row.clamp_(0, size - 1) * size + column.clamp_(0, size - 1)]
     return (inside & (source == owner))[None]
 
 

@@ -14,7 +14,7 @@ def backdrop(look: Look, still: LayerMotion) -> Layer:
     first, second = colour(look.backdrop[0]), colour(look.backdrop[1])
     soft, f, p = mix(first, second, 0.35), look.frequency, look.phase
 
-    def paint(x: Tensor, y: Tensor) -> Tensor:
+    def paint(x, y):
         base = mix(first * 1.04, first * 0.82, (y + 1) / 2)
         match look.backdrop_pattern:
             case "stripes":
@@ -39,7 +39,7 @@ def hair_paint(look: Look) -> Field:
     base = colour(look.hair)
     light = base * 0.72 + 0.28 * colour((1.0, 0.93, 0.85))
 
-    def paint(x: Tensor, y: Tensor) -> Tensor:
+    def paint(x, y):
         strands = torch.sin(34 * x + 7 * torch.sin(3 * y + look.phase))
         ring = torch.exp(-((x.hypot(y + 0.05) - 0.55) / 0.05).square()) * torch.sigmoid(-14 * (y + 0.25))
         return mix(base * (0.94 + 0.07 * strands), light, 0.55 * ring)
@@ -91,13 +91,13 @@ def hair_front(look: Look, head: LayerMotion) -> list[Layer]:
         return []
     part = 0.16 * math.copysign(1.0, math.sin(look.phase))
 
-    def crown(x: Tensor, y: Tensor) -> Tensor:
+    def crown(x, y):
         return ellipse(x, y + 0.1, w + 0.055, 0.635)
 
-    def cut(x: Tensor, y: Tensor, top: float, shift: float = 0.0, width: float = 0.0) -> Tensor:
+    def cut(x, y, top, shift=0.0, width=0.0):
         return -ellipse(x - shift, y - 0.3, w - 0.035 + width, 0.3 - top)
 
-    def shape(x: Tensor, y: Tensor) -> Tensor:
+    def shape(x, y):
         match style:
             case "short" | "bun":
                 return torch.maximum(torch.maximum(crown(x, y), cut(x, y, -0.49)), y - 0.02)
@@ -127,7 +127,7 @@ def hair_front(look: Look, head: LayerMotion) -> list[Layer]:
 
     cloth, trim = colour(look.clothes[1]), colour(look.clothes[0])
 
-    def cloth_paint(x: Tensor, y: Tensor) -> Tensor:
+    def cloth_paint(x, y):
         if style == "beanie":
             ribs = cloth * (0.92 + 0.08 * torch.sin(40 * x))
             return mix(ribs, trim * (0.92 + 0.08 * torch.sin(40 * x)), step(-(y + 0.49 - 0.1 * (x / w).square()), 0.02))
@@ -152,10 +152,10 @@ def body(look: Look, trunk: LayerMotion) -> list[Layer]:
     )
     first, second, f = colour(look.clothes[0]), colour(look.clothes[1]), look.frequency
 
-    def neck_paint(x: Tensor, y: Tensor) -> Tensor:
+    def neck_paint(x, y):
         return mix(skin, shadow, step(y - 0.78 + 0.7 * x.square(), 0.12))
 
-    def fabric(x: Tensor, y: Tensor) -> Tensor:
+    def fabric(x, y):
         match look.pattern:
             case "stripes":
                 return mix(first, second, step(-torch.sin(28 * f * y + look.phase), 0.5))
@@ -169,7 +169,7 @@ def body(look: Look, trunk: LayerMotion) -> list[Layer]:
                 return mix(first, second, step((y - 0.98 - 0.03 * torch.sin(30 * f * x)).abs() - 0.045, 0.03))
         return first.expand(-1, *x.shape)
 
-    def collar(x: Tensor, y: Tensor) -> Tensor:  # bare skin inside
+    def collar(x, y):  # bare skin inside
         match look.collar:
             case "vee":
                 return (x.abs() - 0.27 + 0.75 * (y - 0.7)) * 0.8
@@ -177,15 +177,15 @@ def body(look: Look, trunk: LayerMotion) -> list[Layer]:
                 return ellipse(x, y - 0.68, 0.27, 0.17)
         return ellipse(x, y - 0.66, 0.22, 0.13)
 
-    def clothes(x: Tensor, y: Tensor) -> Tensor:
+    def clothes(x, y):
         shoulders = torch.minimum(rectangle(x, y - 1.42, look.shoulder, 0.62, 0.35), ellipse(x, y - 0.85, 0.4, 0.16))
         return torch.maximum(shoulders, -collar(x, y))
 
-    def clothes_paint(x: Tensor, y: Tensor) -> Tensor:
+    def clothes_paint(x, y):
         rgb = fabric(x, y) * (1.0 - 0.25 * (x / look.shoulder).square().clamp(max=1))
         return mix(rgb, second * 0.9 if look.pattern == "plain" else first * 0.8, step(collar(x, y) - 0.045, 0.02))
 
-    def throat(x: Tensor, y: Tensor) -> Tensor:
+    def throat(x, y):
         return rectangle(x, y - 0.65, 0.2 + 0.25 * (y - 0.6).clamp(min=0), 0.5, 0.05)
 
     return [
