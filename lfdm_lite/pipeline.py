@@ -3,7 +3,6 @@
 import contextlib
 import math
 import operator
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -14,29 +13,15 @@ from huggingface_hub import ModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .autoencoder import LatentFlowAutoencoder, LFAEConfig
-from .checkpoints import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    CheckpointError,
-    build,
-    load_weights,
-    make_config,
-    read_config,
-    read_fields,
-    read_labels,
-    read_tensors,
-    save_module,
-)
-from .diffusion import DiffusionConfig, GaussianDiffusion
+from .autoencoder import LatentFlowAutoencoder
+from .checkpoints import CONFIG_FILE, WEIGHTS_FILE, build, load_weights, read_tensors, save_module
+from .diffusion import GaussianDiffusion
 from .generated import GeneratedVideo
+from .loading import KIND, find_folder, read_parts
 from .samplers import SAMPLERS, guided, sample
-from .unet3d import UNet3D, UNet3DConfig
+from .unet3d import UNet3D
 
 __all__ = ["LFDM", "GeneratedVideo", "clip_generators", "find_folder"]
-
-KIND = "LFDM"
-FIELDS = ("labels", "image_size", "guidance_scale", "autoencoder", "unet", "diffusion")
 
 
 class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pipeline_tag="image-to-video"):
@@ -265,45 +250,10 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
             token=token,
         )
         folder = find_folder(pretrained_model_name_or_path, **options)
-        where = folder / CONFIG_FILE
-        labels, image_size, scale, autoencoder, unet, diffusion = read_fields(read_config(folder, KIND), FIELDS, where)
-        configs = (
-            make_config(LFAEConfig, autoencoder, f"{where}: autoencoder"),
-            make_config(UNet3DConfig, unet, f"{where}: unet"),
-            make_config(DiffusionConfig, diffusion, f"{where}: diffusion"),
-        )
-        read_labels(labels, configs[1].num_labels, where)
-        if not isinstance(image_size, int) or not isinstance(scale, int | float):
-            raise CheckpointError(f"{where}: image_size {image_size!r} and guidance_scale {scale!r} must be numbers")
-
-        def make() -> LFDM:
-            parts = LatentFlowAutoencoder(configs[0]), UNet3D(configs[1]), GaussianDiffusion(configs[2])
-            return cls(*parts, labels=labels, image_size=image_size, guidance_scale=scale)
-
-        model = build(make, where)
+        parts = read_parts(folder)
+        model = build(lambda: cls(**parts), folder / CONFIG_FILE)
         load_weights(model, read_tensors(folder), folder / WEIGHTS_FILE)
         return model.eval().requires_grad_(False).to(device)
-
-
-def find_folder(name: str | Path, **options: Any) -> Path:
-    """The local folder of a checkpoint: `name` itself, or where a download from the Hugging Face Hub put it.
-
-    Raises:
-        CheckpointError: neither.
-    """
-    path = Path(name).expanduser()
-    hub_id = isinstance(name, str) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not path.parent.exists()
-    if path.exists() or not hub_id:
-        return path  # whether it holds a checkpoint is for the reader of its config to say
-    from huggingface_hub import snapshot_download
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE], **options))
-    except Exception as error:  # whatever the network, the hub and their libraries may raise
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].removeprefix("Got: ")
-        raise CheckpointError(
-            f"{name!r} is no folder here and could not be fetched from the Hugging Face Hub: {reason}"
-        ) from error
 
 
 def clip_generators(seed: int, count: int) -> list[torch.Generator]:

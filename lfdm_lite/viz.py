@@ -5,15 +5,11 @@ who cannot see them (`alt`), and save themselves. `show_images` and `show_strips
 Pillow draws letters and lines; it is imported where it is used.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -23,6 +19,7 @@ from .data.media import write_image
 from .data.pictures import encode_png, need, to_pillow
 from .flow import flow_to_rgb, in_pixels
 from .geometry import identity_grid
+from .lettering import from_pillow_rgb, text_line, text_width
 from .players import Player, player, slider
 
 __all__ = ["Picture", "Player", "colour_wheel_picture", "contact_sheet", "flow_arrows", "flow_overlay", "grid_of_clips"]
@@ -97,7 +94,7 @@ def image_row(
         rgb = image.detach().float().cpu().expand(3, *image.shape[-2:])[:, None]
         cell = _padded(_magnified(rgb, scale * max(1, tallest // image.shape[-2])))[:, 0]
         cell = F.pad(cell, (0, 0, 0, scale * tallest + 2 * PAD - cell.shape[1]), value=1.0)
-        cells.append(torch.cat([_text(titles[i], cell.shape[2], middle=True), cell], dim=1) if titles else cell)
+        cells.append(torch.cat([text_line(titles[i], cell.shape[2], middle=True), cell], dim=1) if titles else cell)
     shown = f": {', '.join(titles)}" if titles else ""
     return Picture(torch.cat(cells, dim=2), alt or f"{len(images)} images side by side{shown}")
 
@@ -143,11 +140,12 @@ def contact_sheet(
     rows = [torch.cat(_padded(_magnified(v[:, chosen].cpu(), scale)).unbind(1), dim=2) for v in videos]
     if numbers:
         cell = rows[0].shape[2] // len(chosen)
-        rows.insert(0, torch.cat([_text(str(i), cell, middle=True) for i in chosen], dim=2))
+        rows.insert(0, torch.cat([text_line(str(i), cell, middle=True) for i in chosen], dim=2))
     if labels:
-        width = max(_text_width(label) for label in labels) + 8
+        width = max(text_width(label) for label in labels) + 8
         left = [*[""] * (len(rows) - len(labels)), *labels]
-        rows = [torch.cat([_text(text, width, row.shape[1]), row], dim=2) for text, row in zip(left, rows, strict=True)]
+        margins = [text_line(text, width, row.shape[1]) for text, row in zip(left, rows, strict=True)]
+        rows = [torch.cat(pair, dim=2) for pair in zip(margins, rows, strict=True)]
     shown = f": {', '.join(labels)}" if labels else ""
     return Picture(torch.cat(rows, dim=1), alt or f"{len(videos)} videos as rows of {len(chosen)} frames{shown}")
 
@@ -171,7 +169,7 @@ def grid_of_clips(
     for i, video in enumerate(videos):
         cell = _padded(_magnified(video.cpu(), scale))
         if labels:
-            title = _text(labels[i], cell.shape[3], middle=True)[:, None].expand(-1, cell.shape[1], -1, -1)
+            title = text_line(labels[i], cell.shape[3], middle=True)[:, None].expand(-1, cell.shape[1], -1, -1)
             cell = torch.cat([title, cell], dim=2)
         cells.append(cell)
     cells += [torch.ones_like(cells[0])] * (-len(cells) % columns)
@@ -246,7 +244,7 @@ def flow_arrows(
             draw.line(shaft, fill="black", width=round(1.5 * fine))
             draw.polygon([tuple(tip.tolist()), *wings], fill="black")
     drawn = picture.resize(size, import_module("PIL.Image").Resampling.LANCZOS)
-    return Picture(_from_pillow(drawn), alt or "arrows of motion over the frame")
+    return Picture(from_pillow_rgb(drawn), alt or "arrows of motion over the frame")
 
 
 # ---------------------------------------------------------------- parts
@@ -276,35 +274,3 @@ def _padded(video: Float[Tensor, "3 t h w"]) -> Float[Tensor, "3 t y x"]:
 
 def _magnified(video: Float[Tensor, "3 t h w"], scale: int) -> Float[Tensor, "3 t y x"]:
     return video.detach().clamp(0, 1).repeat_interleave(scale, dim=2).repeat_interleave(scale, dim=3)
-
-
-def _font(text: str) -> Any:
-    """Pillow's own font; for letters that it lacks, a larger one if there is one."""
-    need("PIL.Image")
-    fonts = import_module("PIL.ImageFont")
-    matplotlib = find_spec("matplotlib") if not text.isascii() else None
-    inside = Path(matplotlib.origin).parent / "mpl-data/fonts/ttf" if matplotlib and matplotlib.origin else Path()
-    for larger in () if text.isascii() else ("DejaVuSans.ttf", str(inside / "DejaVuSans.ttf"), "Arial.ttf"):
-        try:
-            return fonts.truetype(larger, 11)
-        except OSError:
-            continue
-    return fonts.load_default(12)
-
-
-def _text_width(text: str) -> int:
-    return math.ceil(_font(text).getlength(text))
-
-
-def _text(text: str, width: int, height: int = 16, middle: bool = False) -> Float[Tensor, "3 {height} {width}"]:
-    """One line of black text on white; what does not fit ends in dots."""
-    while len(text) > 4 and _text_width(text) > width - 2:
-        text = text.rstrip(".")[:-1] + "..."
-    strip = need("PIL.Image").new("RGB", (width, height), "white")
-    x, anchor = (width / 2, "mm") if middle else (3, "lm")
-    import_module("PIL.ImageDraw").Draw(strip).text((x, height / 2), text, fill="black", font=_font(text), anchor=anchor)
-    return _from_pillow(strip)
-
-
-def _from_pillow(picture: Any) -> Float[Tensor, "3 h w"]:
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1).float() / 255

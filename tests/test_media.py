@@ -3,6 +3,8 @@
 import io
 import shutil
 import struct
+import subprocess
+import sys
 import warnings
 import zlib
 from pathlib import Path
@@ -390,3 +392,10 @@ def test_impossible_requests_to_write_are_refused(tmp_path, write, name):
             write(tmp_path / name, clip(), **options)
     with pytest.raises(ValueError, match="0 frames"):
         write(tmp_path / name, clip()[:, :0])
+
+
+def test_media_metrics_and_pictures_are_imported_without_what_draws_and_decodes():
+    modules = "lfdm_lite.viz, lfdm_lite.metrics, lfdm_lite.data.media, lfdm_lite.data.video_folder"
+    code = f"import sys, {modules}; print([m for m in ('PIL', 'av', 'IPython', 'matplotlib') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

@@ -1,0 +1,210 @@
+"""Pictures and players: what is where, what they say to those who cannot see them, and that they need no kernel."""
+
+import base64
+import builtins
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lfdm_lite import viz
+from lfdm_lite.data.media import read_image, read_video
+from lfdm_lite.flow import flow_to_rgb
+
+
+def clip(t: int = 6, h: int = 12, w: int = 16) -> torch.Tensor:
+    """Frame i is i / 10 grey."""
+    return (torch.arange(t) / 10).view(1, t, 1, 1).expand(3, t, h, w)
+
+
+def crop(picture: viz.Picture, y: int, x: int, h: int, w: int) -> torch.Tensor:
+    return picture.image[:, y : y + h, x : x + w]
+
+
+# ---------------------------------------------------------------- stills
+
+
+def test_a_strip_shows_frames_from_first_to_last_in_order():
+    strip = viz.video_strip(clip(), frames=3, numbers=False)
+    assert strip.image.shape == (3, 12 + 4, 3 * (16 + 4))
+    shown = [crop(strip, 2, 2 + 20 * i, 12, 16) for i in range(3)]
+    assert [round(s.mean().item(), 3) for s in shown] == [0.0, 0.2, 0.5]
+    assert strip.image[:, 0].min() == 1  # white between frames
+
+
+def test_a_strip_takes_no_more_frames_than_there_are():
+    assert viz.video_strip(clip(3), frames=8, numbers=False).image.shape[2] == 3 * 20
+    assert viz.video_strip(clip(1)).image.shape[2] == 20
+
+
+def test_numbers_stand_above_the_frames():
+    plain, numbered = (viz.video_strip(clip(), numbers=n).image for n in (False, True))
+    assert numbered.shape[1] == plain.shape[1] + 16
+    assert numbered[:, :16].min() < 0.5 and numbered[:, 16:].equal(plain)
+
+
+def test_a_contact_sheet_has_one_row_a_clip_with_its_label_at_the_left():
+    videos = torch.stack([clip(), 1 - clip()])
+    bare = viz.contact_sheet(videos, frames=2, numbers=False).image
+    sheet = viz.contact_sheet(videos, ["anger", "surprise"], frames=2, numbers=False)
+    margin = sheet.image.shape[2] - bare.shape[2]
+    assert margin > 20 and sheet.image[:, :, margin:].equal(bare)
+    for row in (sheet.image[:, :16, :margin], sheet.image[:, 16:, :margin]):
+        assert row.min() < 0.5
+    assert "anger, surprise" in sheet.alt
+
+
+def test_magnified_pictures_have_square_pixels():
+    image = torch.rand(3, 1, 5, 5, generator=torch.Generator().manual_seed(0))
+    strip = viz.video_strip(image, scale=4, numbers=False).image[:, 2:-2, 2:-2]
+    assert strip.shape == (3, 20, 20)
+    assert strip[:, ::4, ::4].equal(image[:, 0]) and strip[:, 3::4, 3::4].equal(image[:, 0])
+
+
+def test_images_and_maps_of_different_size_stand_side_by_side():
+    colour, grey, flat = torch.zeros(3, 32, 32), torch.full((8, 8), 0.5), torch.ones(1, 16, 24)
+    row = viz.image_row([colour, grey, flat], ["a", "b", "c"], scale=1)
+    assert row.image.shape == (3, 16 + 36, 36 + 36 + 52)
+    assert crop(row, 18, 2, 32, 32).max() == 0 and (crop(row, 18, 38, 32, 32) == 0.5).all()
+    assert "a, b, c" in row.alt
+
+
+def test_a_grid_of_clips_is_a_clip():
+    videos = torch.stack([clip() * 0 + value for value in (0.1, 0.2, 0.3)])
+    grid = viz.grid_of_clips(videos, columns=2)
+    assert grid.shape == (3, 6, 2 * 16, 2 * 20)
+    assert (grid[:, :, 2:14, 22:38] == 0.2).all() and (grid[:, :, 16:, 20:] == 1).all()
+    assert viz.grid_of_clips(videos, ["a", "b", "c"], columns=2).shape == (3, 6, 2 * 32, 2 * 20)
+
+
+def test_too_long_a_title_is_cut_and_foreign_letters_are_drawn():
+    for title in ("a title much longer than the image below it", "überrascht 😀 驚き", ""):
+        assert viz.image_row([torch.zeros(3, 16, 16)], [title], scale=1).image.shape == (3, 36, 20)
+
+
+@pytest.mark.parametrize("draw", [viz.contact_sheet, viz.grid_of_clips])
+def test_labels_must_match_the_clips(draw):
+    with pytest.raises(ValueError, match="1 labels for 2 videos"):
+        draw(torch.stack([clip(), clip()]), ["anger"])
+
+
+def test_nothing_cannot_be_shown():
+    with pytest.raises(ValueError, match="no images"):
+        viz.image_row([])
+
+
+# ---------------------------------------------------------------- flows
+
+
+def test_the_wheel_shows_red_at_the_right_and_white_in_the_middle():
+    wheel = viz.colour_wheel_picture(65).image
+    assert wheel[:, 32, 32].min() > 0.9
+    red, green, blue = wheel[:, 32, 63].tolist()
+    assert red > 0.9 and green < 0.15 and blue < 0.15
+    assert wheel[:, 0, 0].min() == 1
+
+
+def test_an_overlay_without_motion_is_grey_and_at_full_strength_has_the_colours_of_the_flow():
+    image = torch.ones(3, 8, 8)
+    flow = torch.zeros(2, 8, 8)
+    still = viz.flow_overlay(image * 0.5, flow, scale=1).image
+    assert still.std(dim=0).max() < 1e-6
+    flow[0] = 0.5
+    coloured = viz.flow_overlay(image, flow, strength=1.0, max_norm=1, scale=1).image
+    torch.testing.assert_close(coloured, flow_to_rgb(flow, max_norm=1))
+
+
+def test_an_arrow_runs_from_where_the_content_was_to_where_it_is():
+    flow = torch.zeros(2, 20, 20)
+    flow[0] = -2 * 6 / 20  # look 6 pixels to the left: the content came from there
+    picture = viz.flow_arrows(torch.ones(3, 20, 20), flow, every=20, scale=8).image
+    ink = (picture.mean(0) < 0.5).nonzero().float()
+    assert ink.shape[0] > 20
+    left, right = ink[:, 1].min().item(), ink[:, 1].max().item()
+    assert 8 * 4 <= left <= 8 * 5 and 8 * 10 <= right <= 8 * 11  # from column 4.5 to column 10.5
+    heights = [np.ptp(ink[ink[:, 1] == column][:, 0].numpy()) for column in (left + 2, right - 4)]
+    assert heights[1] > heights[0]  # the head is at the right end
+
+
+# ---------------------------------------------------------------- in a notebook
+
+
+def test_a_picture_shows_itself_with_its_alternative_text(tmp_path):
+    picture = viz.Picture(torch.full((3, 4, 5), 0.4), alt="a grey field")
+    data, metadata = picture._repr_png_()
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.size == (5, 4)
+    assert metadata == {"alt": "a grey field"} and repr(picture) == "Picture(5x4: a grey field)"
+    torch.testing.assert_close(read_image(picture.save(tmp_path / "new" / "x.png")), picture.image)
+
+
+def test_show_shows_at_once_what_the_drawing_functions_return(monkeypatch):
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    assert viz.show_images([torch.zeros(3, 8, 8)], titles=["x"], alt="black") is None
+    assert viz.show_strips(clip()[None], titles=["up"]) is None
+    assert [picture.alt for picture in shown] == ["black", "1 videos as rows of 6 frames: up"]
+    assert shown[1].image.shape[1] == 8 * 12 + 4  # to about 96 pixels
+
+
+def test_without_ipython_the_error_names_the_extra(monkeypatch):
+    real_import = builtins.__import__
+
+    def refuse(name, *arguments):
+        if name.startswith("IPython"):
+            raise ImportError(name)
+        return real_import(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", refuse)
+    with pytest.raises(ImportError, match=r'pip install "lfdm_lite\[teach\]"'):
+        viz.show_images([torch.zeros(3, 8, 8)])
+
+
+def sheet_of(html: str) -> np.ndarray:
+    data = re.search(r"base64,([A-Za-z0-9+/=]+)", html).group(1)
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        return np.asarray(image)
+
+
+def test_a_player_holds_every_frame_and_needs_neither_kernel_nor_network():
+    html = viz.player(clip(), alt="a field that brightens", scale=3)._repr_html_()
+    sheet = sheet_of(html)
+    assert sheet.shape == (12, 6 * 16, 3)
+    assert sheet[0, ::16, 0].tolist() == [0, 26, 51, 76, 102, 128]
+    assert 'max="5"' in html and 'aria-label="a field that brightens"' in html and "width:48px;height:36px" in html
+    assert "http" not in html and "<script" not in html and "frame 0|frame 1|" in html
+
+
+def test_two_players_on_a_page_share_no_names():
+    html = viz.player(clip())._repr_html_()
+    assert " id=" not in html and html == viz.player(clip())._repr_html_()
+
+
+def test_a_slider_shows_one_picture_a_position_and_has_no_play_button():
+    pictures = [viz.Picture(torch.full((3, 4, 4), value), "x") for value in (0.0, 1.0)]
+    made = viz.slider(pictures, ["guidance 1", "guidance < 2"])
+    html = made._repr_html_()
+    assert sheet_of(html)[0, :, 0].tolist() == [0] * 4 + [255] * 4
+    assert "<button" not in html and "guidance &lt; 2" in html
+    assert "guidance 1, guidance < 2" in repr(made)
+
+
+def test_a_player_saves_itself_as_page_gif_and_film(tmp_path):
+    made = viz.player(clip(), scale=2)
+    assert "lfdm-player" in made.save(tmp_path / "a" / "x.html").read_text(encoding="utf-8")
+    for name in ("x.gif", "x.mp4"):
+        assert read_video(made.save(tmp_path / "a" / name)).shape == (3, 6, 24, 32)
+    with pytest.raises(ValueError, match="must end in .html, .gif or .mp4"):
+        made.save(tmp_path / "x.avi")
+
+
+def test_players_refuse_labels_that_do_not_match():
+    with pytest.raises(ValueError, match="2 labels for 6 frames"):
+        viz.player(clip(), labels=["a", "b"])
+    with pytest.raises(ValueError, match="one size"):
+        viz.slider([viz.Picture(torch.zeros(3, n, 4), "x") for n in (4, 5)], ["a", "b"])
+    with pytest.raises(ValueError, match="0 frames"):
+        viz.player(clip()[:, :0])
