@@ -93,7 +93,8 @@ class LatentFlowAutoencoder(nn.Module):
             ValueError: if batch or size of the two differ.
         """
         if source.shape[0] != driving.shape[0] or source.shape[-2:] != driving.shape[-2:]:
-            raise ValueError(f"source {tuple(source.shape)} and driving {tuple(driving.shape)} must agree in batch and size")
+            shapes = f"source {tuple(source.shape)} and driving {tuple(driving.shape)}"
+            raise ValueError(f"{shapes} must agree in batch and size")
         frames = driving.shape[2] if driving.ndim == 5 else 1
         flat = driving.transpose(1, 2).flatten(0, 1) if driving.ndim == 5 else driving
         image = source.repeat_interleave(frames, dim=0)

@@ -11,7 +11,10 @@ from .regions import RegionPredictor, Regions, inverse_2x2
 
 
 def pyramid_loss(
-    prediction: Float[Tensor, "b 3 h w"], target: Float[Tensor, "b 3 h w"], scales: int = 3, gradient_weight: float = 1.0
+    prediction: Float[Tensor, "b 3 h w"],
+    target: Float[Tensor, "b 3 h w"],
+    scales: int = 3,
+    gradient_weight: float = 1.0,
 ) -> Float[Tensor, ""]:
     """Mean absolute error of colours and of their horizontal and vertical differences, averaged over a pyramid.
 

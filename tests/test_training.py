@@ -86,7 +86,8 @@ try:
 except loop.Stopped as stop:
     print(stop)
 """
-    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "ae")], capture_output=True, text=True, timeout=300)
+    command = [sys.executable, "-c", code, str(tmp_path / "ae")]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert "stopped after step 3 of 8; go on with --resume" in run.stdout, run.stderr
     assert_same_weights(train_autoencoder(TINY.autoencoder, tmp_path / "ae", resume=True), expected)
     assert losses(tmp_path / "ae") == pytest.approx(losses(folder / "ae"))

@@ -1,4 +1,7 @@
-"""Training: one loop for the auto-encoder, the diffusion model and the judge. Needs `pip install "lfdm_lite[train]"`."""
+"""Training: one loop for the auto-encoder, the diffusion model and the judge.
+
+Needs `pip install "lfdm_lite[train]"`.
+"""
 
 from .configs import PRESETS, AutoencoderRun, DataConfig, DiffusionRun, JudgeRun, LoopConfig, OptimConfig, Preset
 from .judge import train_judge

@@ -35,7 +35,9 @@ def collect(dataset: Any, count: int) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def evaluate_autoencoder(network: LatentFlowAutoencoder, clips: dict[str, Tensor], batch: int = 4) -> dict[str, Estimate]:
+def evaluate_autoencoder(
+    network: LatentFlowAutoencoder, clips: dict[str, Tensor], batch: int = 4
+) -> dict[str, Estimate]:
     """Stage one on real clips: reconstruction, and where the truth is known, flow and visibility.
 
     Frames 1 to T-1 count, all painted from frame 0. PSNR in dB per clip; end-point errors in pixels, over pixels
@@ -93,8 +95,8 @@ def evaluate_generation(
     """Stage two: one generated video for every real clip, with its frame 0 and its label.
 
     Motion is the model's own latent flow, generated beside what stage one sees in the real clips, in pixels of the
-    video. Fréchet distances are on the judge's features: a distance needs a scale, so they stand beside that of one half
-    of the real clips from the other, and that of videos that repeat frame 0.
+    video. Fréchet distances are on the judge's features: a distance needs a scale, so they stand beside that of one
+    half of the real clips from the other, and that of videos that repeat frame 0.
     """
     real, label = clips["video"], clips["label"]
     made, seconds = generate_like(model, clips, seed, **options)
