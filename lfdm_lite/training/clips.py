@@ -121,7 +121,7 @@ def to_float(video: UInt8[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     return video.float() / 255
 
 
-def step_indices(seed: int, count: int, batch_size: int, start: int) -> Iterator[Int[Tensor, " batch"]]:
+def step_indices(seed: int, count: int, batch_size: int, start: int) -> Iterator[list[int]]:
     """The clips of step `start`, `start + 1`, …: shuffled epoch after epoch, a function of seed and step alone."""
     position = start * batch_size
     while True:
@@ -132,4 +132,4 @@ def step_indices(seed: int, count: int, batch_size: int, start: int) -> Iterator
             taken = order[offset : offset + batch_size - len(picked)]
             picked += taken.tolist()
             position += len(taken)
-        yield torch.tensor(picked)
+        yield picked
