@@ -22,7 +22,7 @@
 # * say what the model cannot do.
 #
 # **You need** the installed environment, and nothing from other chapters. **It takes** about 20 minutes to read,
-# and TODO-LEAD to run on two CPU cores.
+# and less than a minute to run on two CPU cores.
 #
 # ![Block diagram. An image goes through the encoder to the latent map z0. Noise, z0 and a label go into the diffusion model, which gives flow and occlusion. Warping and masking z0 with them gives moved latents, and the decoder turns these into frames.](../assets/figures/road.svg)
 #
