@@ -76,7 +76,9 @@ class DiffusionRun:
     unet: UNet3DConfig = field(default_factory=lambda: UNet3DConfig(feature_channels=64, num_labels=6))
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=1600, batch_size=8, learning_rate=8e-4, ema=0.998))
+    optim: OptimConfig = field(
+        default_factory=lambda: OptimConfig(steps=1600, batch_size=8, learning_rate=8e-4, ema=0.998)
+    )
     loop: LoopConfig = field(default_factory=LoopConfig)
     cache: bool = True  # motions and latents computed once and kept on disk; False: anew in every step
 

@@ -90,7 +90,7 @@ class Log:
         self.rows.append(row)
         if set(row) <= known:
             with open(self.path, "a", newline="") as file:
-                csv.DictWriter(file, self.names, restval="").writerow(row)
+                csv.DictWriter(file, self.names, restval="", lineterminator="\n").writerow(row)
         else:  # a new column: write the whole file again
             self._write()
 
@@ -99,7 +99,7 @@ class Log:
 
         def write(temporary: Path) -> None:
             with open(temporary, "w", newline="") as file:
-                writer = csv.DictWriter(file, self.names, restval="")
+                writer = csv.DictWriter(file, self.names, restval="", lineterminator="\n")
                 writer.writeheader()
                 writer.writerows(self.rows)
 
