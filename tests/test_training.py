@@ -215,3 +215,11 @@ def test_both_stages_train_on_a_folder_of_mp4_gif_and_frame_folders(tmp_path):
     model = train_diffusion(replace(preset.diffusion, autoencoder=str(tmp_path / "ae")), tmp_path / "dm")
     assert model.labels == ["calm", "lively"]
     assert model.generate(torch.rand(3, 32, 32), "calm", steps=2, seed=0, progress=False).video.isfinite().all()
+
+
+def test_halves_of_the_clips_hold_every_label_alike():
+    from lfdm_lite.training.evaluation import occurrence
+
+    label = torch.arange(24) % 6
+    half = occurrence(label) % 2 == 0
+    assert torch.equal(label[half].bincount(), label[~half].bincount())
