@@ -2,13 +2,11 @@
 
 import base64
 import html
-import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -66,18 +64,19 @@ class GeneratedVideo:
         Raises:
             ValueError: for any other suffix, and for a `scale` below 1.
         """
-        from .data.media import write_gif, write_image, write_mp4
+        from .data.media import write_gif, write_mp4
+        from .viz import contact_sheet, grid_of_clips
 
         path = check_destination(path)
         if scale < 1:
             raise ValueError(f"scale is {scale}; expected a whole number, at least 1")
         if path.suffix.lower() == ".png":
-            sheet = contact_sheet(self.video, self.label_names, self.source)
-            write_image(path, sheet.repeat_interleave(scale, dim=1).repeat_interleave(scale, dim=2))
-        elif path.suffix.lower() == ".gif":
-            write_gif(path, tile(self.video), fps=fps, scale=scale)
-        else:
-            write_mp4(path, tile(self.video), fps=fps, scale=scale)
+            given_first = torch.cat([self.source[:, :, None], self.video], dim=2)
+            contact_sheet(given_first, self.label_names, frames=9, scale=scale, numbers=False).save(path)
+            return path
+        film = self.video[0] if len(self) == 1 else grid_of_clips(self.video, self.label_names)
+        write = write_gif if path.suffix.lower() == ".gif" else write_mp4
+        write(path, film, fps=fps, scale=scale)
         return path
 
     def _repr_html_(self) -> str:
@@ -112,39 +111,3 @@ def check_destination(path: str | Path) -> Path:
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise ValueError(f"cannot save a video as {path}: {nearest} is not a folder that can be written to")
     return path
-
-
-def contact_sheet(
-    video: Float[Tensor, "b 3 t h w"],
-    names: list[str],
-    source: Float[Tensor, "b 3 h w"] | None = None,
-    frames: int = 8,
-) -> Float[Tensor, "3 y x"]:
-    """A still of several clips: a name, and below it `source` (if given) and `frames` frames spread over time."""
-    times = torch.linspace(0, video.shape[2] - 1, min(frames, video.shape[2])).round().long()
-    rows = []
-    for i, (name, clip) in enumerate(zip(names, video, strict=True)):
-        pictures = [*clip[:, times].unbind(1)] if source is None else [source[i], *clip[:, times].unbind(1)]
-        row = torch.cat([F.pad(picture, (1, 1, 1, 1), value=1.0) for picture in pictures], dim=2)
-        rows.append(torch.cat([_text(name, row.shape[2]), row], dim=1))
-    return torch.cat(rows, dim=1)
-
-
-def tile(video: Float[Tensor, "b 3 t h w"], columns: int | None = None) -> Float[Tensor, "3 t y x"]:
-    """Several clips → one clip that shows them side by side, in rows of `columns` (at most 6 unless given)."""
-    b, _, t, h, w = video.shape
-    columns = min(b, 6) if columns is None else columns
-    rows = math.ceil(b / columns)
-    blank = video.new_ones(rows * columns - b, 3, t, h, w)
-    cells = torch.cat([video, blank]).unflatten(0, (rows, columns))  # rows columns 3 t h w
-    return cells.permute(2, 3, 0, 4, 1, 5).reshape(3, t, rows * h, columns * w)
-
-
-def _text(text: str, width: int, height: int = 14) -> Float[Tensor, "3 {height} {width}"]:
-    """One line of black text on white."""
-    import numpy as np
-    from PIL import Image, ImageDraw
-
-    strip = Image.new("RGB", (width, height), "white")
-    ImageDraw.Draw(strip).text((3, 1), text, fill="black")
-    return torch.from_numpy(np.array(strip)).permute(2, 0, 1).float() / 255

@@ -284,7 +284,8 @@ def test_info_prints_what_is_known(capsys, shipped):
 def test_preview_draws_a_sheet_and_a_film(tmp_path):
     arguments = "data preview faces --split val --clips 2 --size 32 --num-frames 3 --out look/faces"
     assert main(arguments.split()) == 0
-    assert read_video(tmp_path / "look" / "faces.gif").shape == (3, 3, 32, 2 * 3 * 32)
+    _, frames, height, width = read_video(tmp_path / "look" / "faces.gif").shape
+    assert frames == 3 and height > 32 and width > 2 * 3 * 32, "two clips of three pictures, each with its label"
     assert (tmp_path / "look" / "faces.png").is_file()
 
 
@@ -307,7 +308,8 @@ def test_exported_clips_are_a_video_folder_with_a_table(tmp_path):
     assert len(folder) == 5 and folder.subjects and set(folder.labels) <= set(LABELS)
     assert len(VideoFolder(tmp_path / "clips", size=32, num_frames=4, split="test")) == 2
     assert main("data preview clips --split all --size 32 --num-frames 4 --out look".split()) == 0
-    assert read_video(tmp_path / "look.gif").shape == (3, 4, 32, 5 * 32)
+    _, frames, height, width = read_video(tmp_path / "look.gif").shape
+    assert frames == 4 and height > 32 and width > 5 * 32, "five clips side by side, each with its label"
 
 
 def test_flow_is_exported_in_pixels_as_middlebury_files(tmp_path):

@@ -87,9 +87,9 @@ def preview(options: Preview) -> None:
     dataset = build(options.clips)
     import torch
 
-    from ..data.media import write_gif, write_image
+    from ..data.media import write_gif
     from ..flow import flow_to_rgb
-    from ..generated import contact_sheet, tile
+    from ..viz import contact_sheet, grid_of_clips
 
     items = [dataset[i] for i in range(min(options.clips.clips, len(dataset)))]
     film, stills = [], []
@@ -102,11 +102,11 @@ def preview(options: Preview) -> None:
     film, stills = torch.stack(film), torch.stack(stills)
     names = [f"{item['label_name']}, subject {item['subject']}" for item in items]
     png = options.out.with_name(options.out.name + ".png")
-    write_image(png, contact_sheet(stills, names))
+    contact_sheet(stills, names).save(png)
     print(png)
     gif = options.out.with_name(options.out.name + ".gif")
     columns = 3 if "flow" in items[0] else 6
-    write_gif(gif, tile(film, columns=min(len(items), columns)), fps=options.clips.fps)
+    write_gif(gif, grid_of_clips(film, names, min(len(items), columns)), fps=options.clips.fps)
     print(gif)
 
 
