@@ -45,7 +45,7 @@ def frame_indices(length: int, num_frames: int, sampling: Sampling, rng: np.rand
         raise ValueError(f"sampling {sampling!r} is not one of: uniform, random, very_random")
     if length < num_frames or num_frames == 1:
         return [min(i, length - 1) for i in range(num_frames)]
-    even = [i * (length - 1) // (num_frames - 1) for i in range(num_frames)]
+    even = np.linspace(0, length - 1, num_frames).astype(int).tolist()  # its rounding is the authors'
     if sampling == "uniform":
         return even
     between = [int(rng.randint(even[i - 1] + 1, even[i + 1])) for i in range(1, num_frames - 1)]
