@@ -142,16 +142,28 @@ class TemporalAttention(nn.Module):
         x: frames of clips, `bt = b * frames.count`.
         frames: from `FramePositions`.
 
+    Args:
+        norm_shift: the layer norm adds a learned shift after its learned scale.
+        out_bias: the last projection has a bias.
+
     Source: Ho et al. 2022 (video diffusion models), factorized space-time attention; LFDM, stage two.
     """
 
-    def __init__(self, dim: int, heads: int, head_dim: int, embedding_dim: int | None):
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        head_dim: int,
+        embedding_dim: int | None,
+        norm_shift: bool = True,
+        out_bias: bool = True,
+    ):
         super().__init__()
         self.heads = heads
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, bias=norm_shift)
         self.frame = None if embedding_dim is None else nn.Linear(embedding_dim, dim)
         self.to_qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
-        self.to_out = nn.Linear(heads * head_dim, dim)
+        self.to_out = nn.Linear(heads * head_dim, dim, bias=out_bias)
 
     def forward(self, x: Float[Tensor, "bt c h w"], frames: Frames) -> Float[Tensor, "bt c h w"]:
         tokens = self.norm(rearrange(x, "(b t) c h w -> b h w t c", t=frames.count))
@@ -171,15 +183,17 @@ class TemporalAttention(nn.Module):
 class SpatialAttention(nn.Module):
     """Every pixel looks at all pixels of its frame: cost grows with the square of the number of pixels.
 
+    Args: as of `TemporalAttention`.
+
     Source: Ho et al. 2022 (video diffusion models), factorized space-time attention.
     """
 
-    def __init__(self, dim: int, heads: int, head_dim: int):
+    def __init__(self, dim: int, heads: int, head_dim: int, norm_shift: bool = True, out_bias: bool = True):
         super().__init__()
         self.heads = heads
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, bias=norm_shift)
         self.to_qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
-        self.to_out = nn.Linear(heads * head_dim, dim)
+        self.to_out = nn.Linear(heads * head_dim, dim, bias=out_bias)
 
     def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h w"]:
         tokens = self.norm(rearrange(x, "bt c h w -> bt (h w) c"))

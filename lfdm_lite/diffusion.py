@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from .geometry import identity_grid
 from .motion import Motion
+from .variants.autoencoder import corner_grid
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,24 @@ class DiffusionConfig:
         None  # clamp of the loss weights (Hang et al. 2023: 5); None: plain mean squared error, as in the paper
     )
 
+    # What the published code does otherwise; `lfdm_lite.official.denoiser.diffusion_config` sets all of it.
+    max_beta: float = 0.999  # largest beta of the cosine schedule; Nichol & Dhariwal: 0.999; code: 0.9999
+    corner_origin: bool = False  # "residual" counts from a grid whose corner pixels sit at -1 and 1; code: yes
+    # Sampling
+    threshold: float | None = None  # quantile of dynamic thresholding; 0: clip to -1 .. 1; None: neither; code: 0.9
+    threshold_eps: bool = True  # thresholding x0 changes eps too, so that both still make up x_t; code: no
+    min_alpha_bar: float | None = None  # least share of signal where sampling starts; None: see `sample`; code: 0
+    spacing: str = "trailing"  # steps of a shorter path: "trailing", or "interior" points of a division; code: interior
+    ddim_eta: float = 0.0  # noise of DDIM, between 0 (none) and 1 (as DDPM); code: 1
+    early_alpha_bar: bool = False  # DDIM steps with the alpha_bar of one step earlier than x0's; code: yes
+    draw_unused: bool = False  # draw noise even where a factor 0 awaits it, so that seeds mean the same; code: yes
+
     def __post_init__(self):
         for field, accepted in [
             ("schedule", ("cosine", "linear")),
             ("parameterization", ("eps", "v", "x0")),
             ("motion", ("absolute", "residual", "scaled")),
+            ("spacing", ("trailing", "interior")),
         ]:
             if getattr(self, field) not in accepted:
                 raise ValueError(f"{field}={getattr(self, field)!r}: accepted are {', '.join(map(repr, accepted))}")
@@ -49,6 +63,10 @@ class DiffusionConfig:
             raise ValueError(f"null_probability={self.null_probability}: must be between 0 and 1")
         if min(self.flow_std) <= 0:
             raise ValueError(f"flow_std={self.flow_std}: both must be positive")
+        if not 0 < self.max_beta < 1:
+            raise ValueError(f"max_beta={self.max_beta}: must be between 0 and 1")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold={self.threshold}: must be a quantile, between 0 and 1")
 
 
 @runtime_checkable
@@ -60,14 +78,14 @@ class Denoiser(Protocol):
     def __call__(self, x: Tensor, t: Tensor, features: Tensor, label: Tensor) -> Tensor: ...
 
 
-def cosine_betas(num_steps: int, s: float = 0.008) -> Float[Tensor, " t"]:
-    """beta_t = 1 - f(t + 1) / f(t) with f(t) = cos^2((t / T + s) / (1 + s) pi / 2), at most 0.999; float64.
+def cosine_betas(num_steps: int, s: float = 0.008, max_beta: float = 0.999) -> Float[Tensor, " t"]:
+    """beta_t = 1 - f(t + 1) / f(t) with f(t) = cos^2((t / T + s) / (1 + s) pi / 2), at most `max_beta`; float64.
 
     Source: Nichol & Dhariwal 2021, cosine schedule.
     """
     t = torch.arange(num_steps + 1, dtype=torch.float64) / num_steps
     f = torch.cos((t + s) / (1 + s) * math.pi / 2) ** 2
-    return (1 - f[1:] / f[:-1]).clamp(max=0.999)
+    return (1 - f[1:] / f[:-1]).clamp(max=max_beta)
 
 
 def linear_betas(num_steps: int) -> Float[Tensor, " t"]:
@@ -84,6 +102,7 @@ class GaussianDiffusion(nn.Module):
     Attributes:
         alpha_bar: share of the signal's variance left after each step, (num_steps,), float32, computed in float64.
         alpha, sigma: sqrt(alpha_bar) and sqrt(1 - alpha_bar), each rounded once.
+        inverse_alpha, noise_to_signal: 1 / alpha and sigma / alpha, each rounded once.
 
     Source: Ho et al. 2020; LFDM, stage two.
     """
@@ -91,6 +110,8 @@ class GaussianDiffusion(nn.Module):
     alpha_bar: Float[Tensor, " t"]
     alpha: Float[Tensor, " t"]
     sigma: Float[Tensor, " t"]
+    inverse_alpha: Float[Tensor, " t"]
+    noise_to_signal: Float[Tensor, " t"]
 
     def __init__(self, config: DiffusionConfig):
         super().__init__()
@@ -99,11 +120,18 @@ class GaussianDiffusion(nn.Module):
         self.register_buffer("alpha_bar", alpha_bar.float(), persistent=False)
         self.register_buffer("alpha", alpha_bar.sqrt().float(), persistent=False)
         self.register_buffer("sigma", (1 - alpha_bar).sqrt().float(), persistent=False)
+        self.register_buffer("inverse_alpha", (1 / alpha_bar).sqrt().float(), persistent=False)
+        self.register_buffer("noise_to_signal", (1 / alpha_bar - 1).sqrt().float(), persistent=False)
 
     def exact_alpha_bar(self) -> Float[Tensor, " t"]:
         """alpha_bar in float64 on the CPU, for arithmetic that cancels (1 - alpha_bar near 1, ratios near 0)."""
-        betas = cosine_betas if self.config.schedule == "cosine" else linear_betas
-        return torch.cumprod(1 - betas(self.config.num_steps), dim=0)
+        return torch.cumprod(1 - self.exact_betas(), dim=0)
+
+    def exact_betas(self) -> Float[Tensor, " t"]:
+        """Share of the signal's variance that each step takes away, in float64 on the CPU."""
+        if self.config.schedule == "cosine":
+            return cosine_betas(self.config.num_steps, max_beta=self.config.max_beta)
+        return linear_betas(self.config.num_steps)
 
     # The forward process and what can be read back from it
 
@@ -142,12 +170,13 @@ class GaussianDiffusion(nn.Module):
     ) -> tuple[Float[Tensor, "b *d"], Float[Tensor, "b *d"]]:
         """The x0 and eps that a network's answer at x_t stands for.
 
-        Source: Salimans & Ho 2022, v-prediction: x0 = alpha x_t - sigma v, eps = sigma x_t + alpha v.
+        Source: Ho et al. 2020: x0 = (x_t - sigma eps) / alpha; Salimans & Ho 2022, v-prediction: x0 = alpha x_t -
+        sigma v, eps = sigma x_t + alpha v.
         """
         alpha, sigma = self.at(t, x_t)
         match self.config.parameterization:
             case "eps":
-                return (x_t - sigma * output) / alpha, output
+                return column(self.inverse_alpha[t], x_t) * x_t - column(self.noise_to_signal[t], x_t) * output, output
             case "v":
                 return alpha * x_t - sigma * output, sigma * x_t + alpha * output
             case "x0":
@@ -194,8 +223,19 @@ class GaussianDiffusion(nn.Module):
         t = torch.randint(self.config.num_steps, (x0.shape[0],), generator=generator, device=at).to(x0.device)
         eps = torch.randn(x0.shape, generator=generator, device=at).to(x0)
         drop = torch.rand(x0.shape[0], generator=generator, device=at).to(x0.device) < self.config.null_probability
+        return self.loss_at(unet, x0, t, eps, features, torch.where(drop, unet.null_label, label))
 
-        output = unet(self.add_noise(x0, t, eps), t, features, torch.where(drop, unet.null_label, label))
+    def loss_at(
+        self,
+        unet: Denoiser,
+        x0: Float[Tensor, "b c t h w"],
+        t: Int[Tensor, " b"],
+        eps: Float[Tensor, "b c t h w"],
+        features: Float[Tensor, "b f h w"],
+        label: Int[Tensor, " b"],
+    ) -> Float[Tensor, ""]:
+        """`loss` at given steps, noise and labels, `unet.null_label` among them."""
+        output = unet(self.add_noise(x0, t, eps), t, features, label)
         error = (output.float() - self.target(x0, eps, t)).square().flatten(1).mean(dim=1)  # b
         return (self.loss_weight(t) * error).mean()
 
@@ -230,10 +270,16 @@ class GaussianDiffusion(nn.Module):
         return torch.tensor(std, device=like.device).view(2, 1, 1, 1)
 
     def flow_origin(self, like: Tensor) -> Float[Tensor, "2 1 h w"]:
-        """What the model sees where nothing moves: the identity grid for absolute flow, else 0."""
-        if self.config.motion != "absolute":
-            return torch.zeros(2, 1, 1, 1, device=like.device)
-        return identity_grid(*like.shape[-2:]).to(like.device)[:, None]
+        """What the model sees where nothing moves: the identity grid for absolute flow, else 0.
+
+        With `corner_origin`, "residual" counts from a grid of its own, and sees the two grids' difference.
+        """
+        h, w = like.shape[-2:]
+        if self.config.motion == "absolute":
+            return identity_grid(h, w).to(like.device)[:, None]
+        if self.config.motion == "residual" and self.config.corner_origin:
+            return (identity_grid(h, w) - corner_grid(h, w)).to(like.device)[:, None]
+        return torch.zeros(2, 1, 1, 1, device=like.device)
 
     def at(
         self, t: Int[Tensor, " b"], like: Float[Tensor, "b *d"]

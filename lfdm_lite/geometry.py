@@ -7,7 +7,7 @@ the same motion. Channel 0 of a grid or a flow is x (right), channel 1 is y (dow
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,8 @@ from torch import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+Outside = Literal["border", "zeros"]  # what a look-up finds outside the image: its border repeated, or black
 
 
 def in_float32(function: Callable[P, R]) -> Callable[P, R]:
@@ -49,19 +51,22 @@ def identity_grid(h: int, w: int, device: torch.device | str | None = None) -> F
 
 
 @in_float32
-def sample_at(maps: Float[Tensor, "b c h w"], grid: Float[Tensor, "b 2 h2 w2"]) -> Float[Tensor, "b c h2 w2"]:
+def sample_at(
+    maps: Float[Tensor, "b c h w"], grid: Float[Tensor, "b 2 h2 w2"], outside: Outside = "border"
+) -> Float[Tensor, "b c h2 w2"]:
     """Read `maps` bilinearly at the normalized positions `grid`; outside the image the border repeats.
 
     Positions stay in float32 whatever the precision of the maps: eight bits of mantissa are a quarter of a pixel.
     """
     positions = grid.float().movedim(1, -1)
-    return F.grid_sample(maps.float(), positions, padding_mode="border", align_corners=False).to(maps.dtype)
+    return F.grid_sample(maps.float(), positions, padding_mode=outside, align_corners=False).to(maps.dtype)
 
 
 def warp(
     features: Float[Tensor, "b c *t h w"],
     flow: Float[Tensor, "b2 2 *frames h2 w2"],
     occlusion: Float[Tensor, "b2 1 *frames h2 w2"] | None = None,
+    outside: Outside = "border",
 ) -> Float[Tensor, "b c *frames h w"]:
     """Fetch every pixel from where the backward flow points: `features(grid + flow)`, times `occlusion` if given.
 
@@ -72,6 +77,7 @@ def warp(
         features: maps of the source, `(b, c, h, w)` or `(b, c, t, h, w)`.
         flow: normalized backward displacement, same height and width; zero is the identity.
         occlusion: visibility in [0, 1] to multiply with, same size as the flow.
+        outside: what is found where the flow points outside the image.
 
     Raises:
         ValueError: if the sizes differ (use `resize` first), or if there are several feature frames for one flow.
@@ -87,10 +93,10 @@ def warp(
     grid = flow.float() + identity_grid(h, w, flow.device).view(2, *[1] * (flow.ndim - 4), h, w)
     if flow.ndim == 5 and features.ndim == 5:
         t = flow.shape[2]
-        frames = sample_at(features.transpose(1, 2).flatten(0, 1), grid.transpose(1, 2).flatten(0, 1))
+        frames = sample_at(features.transpose(1, 2).flatten(0, 1), grid.transpose(1, 2).flatten(0, 1), outside)
         warped = frames.unflatten(0, (b, t)).transpose(1, 2)
     else:  # the frames of a video read one shared source: lay them below each other in one tall grid
-        warped = sample_at(features, grid.reshape(b, 2, -1, w)).view(b, features.shape[1], *flow.shape[2:])
+        warped = sample_at(features, grid.reshape(b, 2, -1, w), outside).view(b, features.shape[1], *flow.shape[2:])
     return warped if occlusion is None else warped * occlusion
 
 
@@ -133,6 +139,8 @@ class RandomTransform:
     Source: LFDM, stage one: equivariance loss; the radial function U(r) = r^2 log r^2 is the thin-plate spline's.
     """
 
+    grid_of = staticmethod(identity_grid)  # where `frames` puts the pixels
+
     def __init__(
         self,
         batch: int,
@@ -169,6 +177,6 @@ class RandomTransform:
     def frames(self, images: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """Deform images; what lies outside is mirrored in."""
         b, _, h, w = images.shape
-        points = identity_grid(h, w, images.device).flatten(1).mT.expand(b, -1, -1)
+        points = self.grid_of(h, w, images.device).flatten(1).mT.expand(b, -1, -1)
         grid = self(points).view(b, h, w, 2)
         return F.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)

@@ -1,12 +1,16 @@
 """The losses of stage one: does the painted frame look right, and do the regions follow the image?"""
 
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+
 import torch
+import torch.nn as nn
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from .geometry import RandomTransform, in_float32, resize, warp
-from .motion import Motion
+from .motion import Motion, sign_of_turn
 from .regions import RegionPredictor, Regions, inverse_2x2
 
 
@@ -34,6 +38,68 @@ def pyramid_loss(
     return total / scales
 
 
+class PerceptualFeatures(nn.Module):
+    """What five depths of a VGG-19 see: its activations relu1_1, relu2_1, relu3_1, relu4_1 and relu5_1.
+
+    Weights are given, never trained: `load_state_dict` takes those of torchvision's `vgg19().features` under the names
+    `slice1.0.weight` to `slice5.28.bias`, where the second number is theirs.
+
+    Args:
+        widths: channels of the five resolutions; VGG-19's by default.
+
+    Source: LFDM, stage one: perceptual loss (Johnson et al. 2016); network of Simonyan and Zisserman 2014.
+    """
+
+    def __init__(self, widths: Sequence[int] = (64, 128, 256, 512, 512)):
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))  # of ImageNet's colours
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1))
+        layers: list[nn.Module] = []
+        cuts = [0]  # each slice ends with the first activation of a resolution
+        for width, count in zip(widths, (2, 2, 4, 4, 1), strict=True):
+            for i in range(count):
+                below = 3 if not layers else self.out_channels
+                layers += [nn.Conv2d(below, width, 3, padding=1), nn.ReLU()]
+                self.out_channels = width
+                if i == 0:
+                    cuts.append(len(layers))
+            layers.append(nn.MaxPool2d(2))
+        for number, (start, end) in enumerate(zip(cuts[:-1], cuts[1:], strict=True), start=1):
+            part = OrderedDict((str(i), layers[i]) for i in range(start, end))
+            self.add_module(f"slice{number}", nn.Sequential(part))
+        self.requires_grad_(False)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
+        """Five maps, finest first; each resolution has half the height and width of the one before."""
+        x = (image - self.mean) / self.std
+        features = []
+        for part in self.children():
+            x = part(x)
+            features.append(x)
+        return features
+
+
+def perceptual_loss(
+    features: Callable[[Tensor], Sequence[Tensor]],
+    prediction: Float[Tensor, "b 3 h w"],
+    target: Float[Tensor, "b 3 h w"],
+    shrinks: Iterable[Callable[[Tensor], Tensor]],
+    weights: Sequence[float] = (1.0,) * 5,
+) -> Float[Tensor, ""]:
+    """Mean absolute difference of features, summed over depths with `weights` and over scales.
+
+    Args:
+        features: such as `PerceptualFeatures`.
+        shrinks: bring both images to each scale of a pyramid.
+    """
+    total = prediction.new_zeros(())
+    for shrink in shrinks:
+        pairs = zip(features(shrink(prediction)), features(shrink(target)), weights, strict=True)
+        for ours, theirs, weight in pairs:
+            total = total + weight * (ours - theirs.detach()).abs().mean()
+    return total
+
+
 def visibility_loss(
     motion: Motion, source: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b 3 h w"], tolerance: float = 0.1
 ) -> Float[Tensor, ""]:
@@ -56,12 +122,17 @@ def visibility_loss(
 
 
 def equivariance_loss(
-    predictor: RegionPredictor, image: Float[Tensor, "b 3 h w"], regions: Regions, transform: RandomTransform
+    predictor: RegionPredictor,
+    image: Float[Tensor, "b 3 h w"],
+    regions: Regions,
+    transform: RandomTransform,
+    sign_of: Callable[[Tensor], Tensor] = sign_of_turn,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """How far the regions of a deformed image are from the deformed regions: errors of shifts and of affine frames.
 
     If a point z of the deformed image shows what stood at T(z), then T(shift of the deformed) must be the shift
-    of the original, and J_T A_deformed must be A up to sign. The second is compared as A^-1 J_T A_deformed = ±1.
+    of the original, and J_T A_deformed must be A up to sign. The second is compared as A^-1 J_T A_deformed = ±1;
+    `sign_of` says which.
 
     Source: LFDM, stage one: equivariance losses.
     """
@@ -69,6 +140,6 @@ def equivariance_loss(
     shift_error = (transform(deformed.shift) - regions.shift).abs().mean()
     to_own_frame = in_float32(torch.matmul)(inverse_2x2(regions.affine), transform.jacobian(deformed.shift))
     carried = in_float32(torch.matmul)(to_own_frame, deformed.affine)
-    sign = torch.where(carried[..., 0, 0] + carried[..., 1, 1] < 0, -1.0, 1.0)[..., None, None]
+    sign = sign_of(carried)[..., None, None]
     affine_error = (sign * carried - torch.eye(2, device=image.device)).abs().mean()
     return shift_error, affine_error

@@ -1,5 +1,6 @@
 """From a few region motions to a dense latent flow and an occlusion map: the pixelwise flow predictor."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -7,7 +8,7 @@ import torch.nn as nn
 from jaxtyping import Float
 from torch import Tensor
 
-from .geometry import identity_grid, in_float32, resize, sample_at
+from .geometry import Outside, identity_grid, in_float32, resize, sample_at
 from .layers import Hourglass
 from .regions import Regions, inverse_2x2
 
@@ -20,32 +21,55 @@ class Motion(NamedTuple):
 
 
 @in_float32
-def gaussian_heatmaps(regions: Regions, h: int, w: int) -> Float[Tensor, "b k {h} {w}"]:
-    """One bump of height 1 per region: exp(-1/2 (z - shift)^T covariance^-1 (z - shift)) at every pixel centre."""
-    spread = regions.covariance + 1e-4 * torch.eye(2, device=regions.covariance.device)
-    grid = identity_grid(h, w, regions.shift.device)
+def gaussian_heatmaps(
+    regions: Regions, h: int, w: int, spread: float = 1e-4, grid_of: Callable[..., Tensor] = identity_grid
+) -> Float[Tensor, "b k {h} {w}"]:
+    """One bump of height 1 per region: exp(-1/2 (z - shift)^T covariance^-1 (z - shift)) at every pixel centre.
+
+    `spread` is added to the variances, so that the covariance of a point can be inverted.
+    """
+    covariance = regions.covariance + spread * torch.eye(2, device=regions.covariance.device)
+    grid = grid_of(h, w, regions.shift.device)
     offset = grid - regions.shift[..., None, None]  # (b, k, 2, h, w)
-    distance = torch.einsum("bkihw,bkij,bkjhw->bkhw", offset, inverse_2x2(spread), offset)
+    distance = torch.einsum("bkihw,bkij,bkjhw->bkhw", offset, inverse_2x2(covariance), offset)
     return torch.exp(-distance / 2)
+
+
+def sign_of_turn(matrix: Float[Tensor, "*n 2 2"]) -> Float[Tensor, "*n"]:
+    """The sign, 1 or -1, with which a matrix turns by less than a right angle."""
+    trace = matrix[..., 0, 0] + matrix[..., 1, 1]
+    return torch.where(trace < 0, -1.0, 1.0)
+
+
+@in_float32
+def affine_motion(matrix: Float[Tensor, "b 2 3"], grid: Float[Tensor, "2 h w"]) -> Float[Tensor, "b 2 h w"]:
+    """Where an affine map sends the positions of a grid."""
+    return torch.einsum("bij,jhw->bihw", matrix[:, :, :2], grid) + matrix[:, :, 2, None, None]
 
 
 @in_float32
 def sparse_motions(
-    source: Regions, driving: Regions, background: Float[Tensor, "b 2 3"], h: int, w: int
+    source: Regions,
+    driving: Regions,
+    background: Float[Tensor, "b rows 3"],
+    h: int,
+    w: int,
+    grid_of: Callable[..., Tensor] = identity_grid,
+    sign_of: Callable[[Tensor], Tensor] = sign_of_turn,
+    motion_of: Callable[[Tensor, Tensor], Tensor] = affine_motion,
 ) -> Float[Tensor, "b k1 2 {h} {w}"]:
     """Where each of the K + 1 motions (background first) would look in the source, for every driving pixel centre.
 
     Region k: z -> shift_s + A_s A_d^-1 (z - shift_d). An axis has no direction, so A_s A_d^-1 is known up to its
-    sign; the sign that turns by less than a right angle is taken.
+    sign; `sign_of` chooses, by default the one that turns by less than a right angle. `motion_of` applies the
+    background's matrix.
     """
-    grid = identity_grid(h, w, source.shift.device)
+    grid = grid_of(h, w, source.shift.device)
     relative = source.affine @ inverse_2x2(driving.affine)
-    trace = relative[..., 0, 0] + relative[..., 1, 1]
-    relative = relative * torch.where(trace < 0, -1.0, 1.0)[..., None, None]
+    relative = relative * sign_of(relative)[..., None, None]
     offset = grid - driving.shift[..., None, None]
     of_regions = torch.einsum("bkij,bkjhw->bkihw", relative, offset) + source.shift[..., None, None]
-    of_background = torch.einsum("bij,jhw->bihw", background[:, :, :2], grid) + background[:, :, 2, None, None]
-    return torch.cat([of_background[:, None], of_regions], dim=1)
+    return torch.cat([motion_of(background, grid)[:, None], of_regions], dim=1)
 
 
 class FlowPredictor(nn.Module):
@@ -58,13 +82,31 @@ class FlowPredictor(nn.Module):
         num_regions: K.
         width, depth, max_width: of the hourglass.
         occlusion_bias: start of the occlusion's logit; 1 keeps it near 0.73, away from saturation.
+        bias: of the convolutions before batch norms.
+        outside: what the image is outside itself.
+        shrink, bumps, motions: bring the image to the latent's size; draw the regions; find the K + 1 motions.
 
     Source: LFDM, stage one: latent flow and occlusion map.
     """
 
-    def __init__(self, num_regions: int, width: int, depth: int, max_width: int, occlusion_bias: float = 1.0):
+    def __init__(
+        self,
+        num_regions: int,
+        width: int,
+        depth: int,
+        max_width: int,
+        occlusion_bias: float = 1.0,
+        *,
+        bias: bool = False,
+        outside: Outside = "border",
+        shrink: Callable[[Tensor, tuple[int, int]], Tensor] = resize,
+        bumps: Callable[[Regions, int, int], Tensor] = gaussian_heatmaps,
+        motions: Callable[[Regions, Regions, Tensor, int, int], Tensor] = sparse_motions,
+    ):
         super().__init__()
-        self.hourglass = Hourglass((num_regions + 1) * 4, width, depth, max_width)
+        self.outside = outside
+        self.shrink, self.bumps, self.motions = shrink, bumps, motions
+        self.hourglass = Hourglass((num_regions + 1) * 4, width, depth, max_width, bias)
         self.to_weights = nn.Conv2d(self.hourglass.out_channels, num_regions + 1, 7, padding=3)
         self.to_occlusion = nn.Conv2d(self.hourglass.out_channels, 1, 7, padding=3)
         nn.init.constant_(self.to_occlusion.bias, occlusion_bias)
@@ -74,17 +116,17 @@ class FlowPredictor(nn.Module):
         image: Float[Tensor, "b 3 hi wi"],
         source: Regions,
         driving: Regions,
-        background: Float[Tensor, "b 2 3"],
+        background: Float[Tensor, "b rows 3"],
         size: tuple[int, int],
     ) -> Motion:
         h, w = size
-        image = resize(image, size)
+        image = self.shrink(image, size)
         b, k1 = image.shape[0], source.shift.shape[1] + 1
-        bumps = gaussian_heatmaps(driving, h, w) - gaussian_heatmaps(source, h, w)
+        bumps = self.bumps(driving, h, w) - self.bumps(source, h, w)
         bumps = torch.cat([torch.zeros_like(bumps[:, :1]), bumps], dim=1)  # (b, k+1, h, w)
-        motions = sparse_motions(source, driving, background, h, w)  # (b, k+1, 2, h, w)
+        motions = self.motions(source, driving, background, h, w)  # (b, k+1, 2, h, w)
         tall = motions.transpose(1, 2).reshape(b, 2, k1 * h, w)
-        warped = sample_at(image, tall).view(b, 3, k1, h, w)  # the image, once for every motion
+        warped = sample_at(image, tall, self.outside).view(b, 3, k1, h, w)  # the image, once for every motion
         seen = torch.cat([bumps[:, None], warped], dim=1).flatten(1, 2)  # (b, 4 (k+1), h, w)
         features = self.hourglass(seen)
         weights = self.to_weights(features).float().softmax(dim=1)  # which motion rules where

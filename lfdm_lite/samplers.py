@@ -6,7 +6,7 @@ steps works. In the papers' symbols: alpha = sqrt(alpha_bar), sigma = sqrt(1 - a
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 import torch
 from jaxtyping import Float, Int
@@ -103,13 +103,13 @@ def log_snr(alpha_bar: float) -> float:
 
 
 def guided(
-    unet: Denoiser, features: Float[Tensor, "b f h w"], label: Int[Tensor, " b"], guidance_scale: float = 1.0
+    unet: Denoiser, features: Float[Tensor, "b f *frames h w"], label: Int[Tensor, " b"], guidance_scale: float = 1.0
 ) -> Denoise:
     """The denoiser `eps_uncond + s (eps_cond - eps_uncond)` of classifier-free guidance, one network call a step.
 
     Args:
         unet: the network.
-        features: z0 of the given images.
+        features: z0 of the given images; or one map per frame.
         label: 0 to num_labels - 1.
         guidance_scale: s; 1 is plain conditional, 0 unconditional (half of the cost each), above 1 exaggerates the
             label.
@@ -136,7 +136,8 @@ def dynamic_threshold(x0: Float[Tensor, "b *d"], quantile: float, floor: float =
     back into [-floor, floor].
 
     Args:
-        quantile: between 0 and 1; Imagen: 0.995, LFDM: 0.9.
+        quantile: between 0 and 1; Imagen: 0.995, LFDM: 0.9; 0 clips to [-floor, floor], unless all of a sample is
+            outside.
         floor: the range of the data.
 
     Source: Saharia et al. 2022 (Imagen), dynamic thresholding.
@@ -145,17 +146,48 @@ def dynamic_threshold(x0: Float[Tensor, "b *d"], quantile: float, floor: float =
     return x0.clamp(-s, s) * (floor / s)
 
 
-def timesteps(num_steps: int, steps: int) -> list[int]:
-    """`steps` of the steps 0 to num_steps - 1, evenly spaced and descending; the first is num_steps - 1, pure noise,
-    where sampling starts.
+def estimate(
+    diffusion: GaussianDiffusion,
+    denoise: Denoise,
+    x_t: Float[Tensor, "b *d"],
+    t: Int[Tensor, " b"],
+    threshold: float | None = None,
+    threshold_floor: float = 1.0,
+) -> tuple[Float[Tensor, "b *d"], Float[Tensor, "b *d"]]:
+    """The x0 and eps that the network makes of x_t; a thresholded x0 brings the eps with which both make up x_t.
+
+    Args:
+        threshold: quantile of dynamic thresholding; None: none. With the config's `threshold_eps` off, eps stays as is.
+        threshold_floor: its range is [-threshold_floor, threshold_floor].
+
+    Source: Saharia et al. 2022 (Imagen), dynamic thresholding.
+    """
+    x0, eps = diffusion.to_x0_eps(x_t, t, denoise(x_t, t).float())
+    if threshold is not None:
+        x0 = dynamic_threshold(x0, threshold, threshold_floor)
+        if diffusion.config.threshold_eps:
+            alpha, sigma = diffusion.at(t, x_t)
+            eps = (x_t - alpha * x0) / sigma
+    return x0, eps
+
+
+def timesteps(num_steps: int, steps: int, spacing: str = "trailing") -> list[int]:
+    """`steps` of the steps 0 to num_steps - 1, evenly spaced and descending.
+
+    Args:
+        spacing: "trailing" starts at num_steps - 1, pure noise, where sampling has to start. "interior" divides 0 to
+            num_steps into steps + 1 parts and takes the points between them, rounded down: 909 of 1000 for 10 steps.
+            A path of all steps has all of them.
 
     Raises:
         ValueError: if `steps` is not between 1 and num_steps.
 
-    Source: Lin et al. 2024, trailing spacing.
+    Source: Lin et al. 2024, trailing spacing; LFDM's published code, interior.
     """
     if not 1 <= steps <= num_steps:
         raise ValueError(f"steps={steps}: must be between 1 and the {num_steps} steps of the diffusion")
+    if spacing == "interior" and steps < num_steps:
+        return torch.linspace(0, num_steps, steps + 2)[1:-1].long().flip(0).tolist()
     return [round(num_steps - i * num_steps / steps) - 1 for i in range(steps)]
 
 
@@ -167,11 +199,12 @@ def sample(
     *,
     sampler: str = "dpm++",
     steps: int | None = None,
-    eta: float = 0.0,
+    eta: float | None = None,
     threshold: float | None = None,
     threshold_floor: float = 1.0,
     min_alpha_bar: float | None = None,
     generator: torch.Generator | list[torch.Generator] | None = None,
+    noise: Iterable[Tensor] | None = None,
     progress: bool = True,
     callback: Callable[[int, int, Tensor, Tensor], None] | None = None,
 ) -> Float[Tensor, "..."]:
@@ -183,14 +216,18 @@ def sample(
         shape: of the result, batch first.
         sampler: "ddpm", "ddim" or "dpm++".
         steps: network calls, 1 to num_steps (less the steps that `min_alpha_bar` skips); None: all of them.
-        eta: noise of DDIM; 0 is deterministic, 1 as noisy as DDPM. The other samplers do not use it.
-        threshold: quantile of dynamic thresholding, or None for none; its range is [-threshold_floor, threshold_floor].
-        min_alpha_bar: start at the noisiest step with this share of signal; None: 1e-3 for an eps network, else 0.
+        eta: noise of DDIM; 0 is deterministic, 1 as noisy as DDPM; None: that of the diffusion's config. The other
+            samplers do not use it.
+        threshold: quantile of dynamic thresholding, whose range is [-threshold_floor, threshold_floor]; None: that of
+            the diffusion's config, which may be None too, for none.
+        min_alpha_bar: start at the noisiest step with this share of signal; None: as the diffusion's config says, or,
+            if that is None too, 1e-3 for an eps network, else 0.
             An eps network's error is divided by sqrt(alpha_bar) in x0: at the last step of the cosine schedule 0.01
             becomes 200, which a few steps do not forget. v and x0 networks have no such step.
         generator: source of all noise; drawn on the generator's device, so that a CPU generator gives the same clip
             on every device.
             A list has one generator per sample, whose noise is then independent of the size of the batch.
+        noise: given in place of all drawn noise, in the order in which it would be drawn.
         progress: show a progress bar.
         callback: called after each step with (index of the step, t, x after the step, estimate of x0).
 
@@ -201,38 +238,59 @@ def sample(
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler={sampler!r}: accepted are {', '.join(map(repr, SAMPLERS))}")
-    device = diffusion.alpha_bar.device
-    alpha_bar = diffusion.exact_alpha_bar().tolist()
-    if min_alpha_bar is None:
-        min_alpha_bar = 1e-3 if diffusion.config.parameterization == "eps" else 0.0
-    usable = sum(share >= min_alpha_bar for share in alpha_bar)
-    path = timesteps(usable, usable if steps is None else steps)
+    config, device = diffusion.config, diffusion.alpha_bar.device
+    alpha_bar = [*diffusion.exact_alpha_bar().tolist(), 1.0]  # at index -1: clean data
+    threshold = config.threshold if threshold is None else threshold
+    eta = config.ddim_eta if eta is None else eta
+    early = 1 if sampler == "ddim" and config.early_alpha_bar else 0
+    path = sampling_path(diffusion, steps, min_alpha_bar)
+    draws = draw_noise(shape, generator, device) if noise is None else iter(noise)
 
-    def noise() -> Tensor:
-        if isinstance(generator, list):
-            return torch.stack([torch.randn(shape[1:], generator=g, device=g.device) for g in generator]).to(device)
-        return torch.randn(shape, generator=generator, device=device if generator is None else generator.device).to(
-            device
-        )
-
-    x, x0_before, alpha_bar_before = noise(), None, None
+    x, x0_before, alpha_bar_before = next(draws).to(device), None, None
     for i, t in enumerate(tqdm(path, desc=sampler, disable=not progress)):
         last = i == len(path) - 1
-        alpha_bar_t, alpha_bar_s = alpha_bar[t], 1.0 if last else alpha_bar[path[i + 1]]
         step = torch.full(shape[:1], t, device=device)
-        x0, eps = diffusion.to_x0_eps(x, step, denoise(x, step).float())
-        if threshold is not None:
-            x0 = dynamic_threshold(x0, threshold, threshold_floor)
-            eps = (x - alpha_bar_t**0.5 * x0) / (1 - alpha_bar_t) ** 0.5
+        x0, eps = estimate(diffusion, denoise, x, step, threshold, threshold_floor)
+        alpha_bar_t, alpha_bar_s = alpha_bar[t - early], 1.0 if last else alpha_bar[path[i + 1] - early]
+        z = next(draws).to(device) if needs_noise(sampler, eta, last, config.draw_unused) else torch.zeros_like(x)
         if sampler == "dpm++":
             x = dpm_solver_step(x, x0, x0_before, alpha_bar_t, alpha_bar_s, alpha_bar_before)
         elif last:
             x = x0
         elif sampler == "ddpm":
-            x = ddpm_step(x, x0, alpha_bar_t, alpha_bar_s, noise())
+            x = ddpm_step(x, x0, alpha_bar_t, alpha_bar_s, z)
         else:
-            x = ddim_step(x0, eps, alpha_bar_t, alpha_bar_s, eta, noise() if eta > 0 else torch.zeros_like(x))
+            x = ddim_step(x0, eps, alpha_bar_t, alpha_bar_s, eta, z)
         x0_before, alpha_bar_before = x0, alpha_bar_t
         if callback is not None:
             callback(i, t, x, x0)
     return x
+
+
+def sampling_path(diffusion: GaussianDiffusion, steps: int | None, min_alpha_bar: float | None) -> list[int]:
+    """The steps that `sample` visits, noisiest first; its arguments mean what they mean there."""
+    config = diffusion.config
+    if min_alpha_bar is None:
+        min_alpha_bar = config.min_alpha_bar
+    if min_alpha_bar is None:
+        min_alpha_bar = 1e-3 if config.parameterization == "eps" else 0.0
+    usable = int((diffusion.exact_alpha_bar() >= min_alpha_bar).sum())
+    return timesteps(usable, usable if steps is None else steps, config.spacing)
+
+
+def draw_noise(
+    shape: tuple[int, ...], generator: torch.Generator | list[torch.Generator] | None, device: torch.device
+) -> Iterator[Float[Tensor, "..."]]:
+    """Standard normal noise without end, of `generator` or of one generator per sample."""
+    while True:
+        if isinstance(generator, list):
+            yield torch.stack([torch.randn(shape[1:], generator=g, device=g.device) for g in generator])
+        else:
+            yield torch.randn(shape, generator=generator, device=device if generator is None else generator.device)
+
+
+def needs_noise(sampler: str, eta: float, last: bool, draw_unused: bool) -> bool:
+    """Whether a step draws noise; `draw_unused` draws it for DDPM's last step and for DDIM with eta 0 too."""
+    if sampler == "ddpm":
+        return not last or draw_unused
+    return sampler == "ddim" and not last and (eta > 0 or draw_unused)

@@ -9,6 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .attention import FramePositions, Frames, LinearSpatialAttention, SpatialAttention, TemporalAttention, sinusoids
+from .variants.denoiser import LabelVectors, NoCondition, SideBySide, SplitHead
+
+FIRST_SKIPS = ("convolution", "attention")
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,20 @@ class UNet3DConfig:
     frame_index: bool = True  # give the network each frame's place in the clip, -1 to 1, as an input channel; paper: no
     frame_embedding: bool = True  # add sinusoids of the frame's index in the temporal attentions; paper: no
 
+    # What the published code does otherwise; `lfdm_lite.official.denoiser.unet_config` sets all of it.
+    label_dim: int | None = None  # numbers of a label's vector; None: 4 * dim; 0: no labels; code: 768
+    fixed_labels: bool = False  # the vectors of labels are given, as a text encoder's are, not learned; code: yes
+    learned_null: bool = True  # with fixed labels: the vector of "no condition" is learned, else zeros; code: NATOPS
+    upsampling: str = "nearest"  # "nearest" and a convolution, or "transposed" convolution; code: both, by data set
+    upsampling_padding: str = "zeros"  # of the convolution after "nearest", "zeros" or "reflect"; code: reflect
+    norm_shift: bool = True  # the layer norms of the attentions learn a shift beside the scale; code: no
+    attention_bias: bool = True  # bias in the last projection of temporal and full attention; code: no
+    last_condition: bool = True  # the last residual block sees the diffusion step and the label; code: no
+    first_skip: str = "attention"  # the last block sees the first "convolution", or what "attention" made of it; code:
+    # convolution
+    split_heads: tuple[int, ...] | None = None  # output channels of heads that have a last block each; None: one
+    # head; code: 2 (flow), 1 (occlusion)
+
     def __post_init__(self):
         if len(self.spatial_kinds) != len(self.dim_mults):
             raise ValueError(
@@ -43,11 +60,30 @@ class UNet3DConfig:
             raise ValueError(f"spatial_attention has {sorted(unknown)}: accepted are 'none', 'linear' and 'full'")
         if self.dim % self.norm_groups or self.dim % 2:
             raise ValueError(f"dim={self.dim} must be even and a multiple of norm_groups={self.norm_groups}")
+        for field, accepted in [
+            ("upsampling", ("nearest", "transposed")),
+            ("upsampling_padding", ("zeros", "reflect")),
+            ("first_skip", FIRST_SKIPS),
+        ]:
+            if getattr(self, field) not in accepted:
+                raise ValueError(f"{field}={getattr(self, field)!r}: accepted are {' and '.join(map(repr, accepted))}")
+        if self.split_heads and sum(self.split_heads) != self.channels:
+            raise ValueError(f"split_heads={self.split_heads} must add up to channels={self.channels}")
 
     @property
     def spatial_kinds(self) -> tuple[str, ...]:
         """Kind of spatial attention of each level."""
         return self.spatial_attention or ("none", *["full"] * (len(self.dim_mults) - 1))
+
+    @property
+    def label_width(self) -> int:
+        """Numbers of a label's vector."""
+        return 4 * self.dim if self.label_dim is None else self.label_dim
+
+    @property
+    def condition_dim(self) -> int:
+        """Numbers that say the diffusion step, then the label."""
+        return 4 * self.dim + self.label_width
 
 
 class Block(nn.Module):
@@ -75,12 +111,18 @@ class Block(nn.Module):
 class ResidualBlock(nn.Module):
     """Two blocks; the condition (diffusion step and label) scales and shifts the channels of the first.
 
+    Args:
+        condition_dim: numbers of the condition; None: the block does not look at it.
+
     Source: LFDM, stage two; Ho et al. 2022 (video diffusion models): (1, 3, 3) convolutions.
     """
 
-    def __init__(self, dim: int, dim_out: int, condition_dim: int, groups: int):
+    def __init__(self, dim: int, dim_out: int, condition_dim: int | None, groups: int):
         super().__init__()
-        self.condition = nn.Sequential(nn.SiLU(), nn.Linear(condition_dim, 2 * dim_out))
+        if condition_dim is None:
+            self.condition = NoCondition(2 * dim_out)
+        else:
+            self.condition = nn.Sequential(nn.SiLU(), nn.Linear(condition_dim, 2 * dim_out))
         self.block1 = Block(dim, dim_out, groups)
         self.block2 = Block(dim_out, dim_out, groups)
         self.skip = nn.Conv2d(dim, dim_out, 1) if dim != dim_out else nn.Identity()
@@ -98,13 +140,11 @@ class Level(nn.Module):
 
     def __init__(self, config: UNet3DConfig, dim: int, dim_out: int, spatial: str):
         super().__init__()
-        attention = {"none": None, "linear": LinearSpatialAttention, "full": SpatialAttention}[spatial]
-        condition_dim = 8 * config.dim
         self.blocks = nn.ModuleList(
-            ResidualBlock(dim if i == 0 else dim_out, dim_out, condition_dim, config.norm_groups)
+            ResidualBlock(dim if i == 0 else dim_out, dim_out, config.condition_dim, config.norm_groups)
             for i in range(config.blocks)
         )
-        self.spatial = attention(dim_out, config.heads, config.head_dim) if attention else nn.Identity()
+        self.spatial = spatial_attention(config, dim_out, spatial)
         self.temporal = temporal_attention(config, dim_out)
 
     def forward(
@@ -116,19 +156,46 @@ class Level(nn.Module):
 
 
 class Grow(nn.Module):
-    """Twice the height and width: nearest neighbour, then a convolution."""
+    """Twice the height and width: nearest neighbour, then a convolution; or a transposed convolution."""
 
-    def __init__(self, dim: int):
+    def __init__(self, dim: int, upsampling: str, padding_mode: str):
         super().__init__()
-        self.conv = nn.Conv2d(dim, dim, 3, padding=1)
+        if upsampling == "transposed":
+            self.resize, self.conv = nn.Identity(), nn.ConvTranspose2d(dim, dim, 4, stride=2, padding=1)
+        else:
+            self.resize = nn.Upsample(scale_factor=2, mode="nearest")
+            self.conv = nn.Conv2d(dim, dim, 3, padding=1, padding_mode=padding_mode)
 
     def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h2 w2"]:
-        return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
+        return self.conv(self.resize(x))
+
+
+def spatial_attention(config: UNet3DConfig, dim: int, kind: str) -> nn.Module:
+    """A spatial attention of the heads and norms that the config asks for."""
+    if kind == "none":
+        return nn.Identity()
+    size = (dim, config.heads, config.head_dim, config.norm_shift)
+    return LinearSpatialAttention(*size) if kind == "linear" else SpatialAttention(*size, config.attention_bias)
 
 
 def temporal_attention(config: UNet3DConfig, dim: int) -> TemporalAttention:
-    """A temporal attention of the width and heads that the config asks for."""
-    return TemporalAttention(dim, config.heads, config.head_dim, config.dim if config.frame_embedding else None)
+    """A temporal attention of the heads and norms that the config asks for."""
+    embedding_dim = config.dim if config.frame_embedding else None
+    return TemporalAttention(
+        dim, config.heads, config.head_dim, embedding_dim, config.norm_shift, config.attention_bias
+    )
+
+
+def last_layers(config: UNet3DConfig) -> tuple[nn.Module, nn.Module]:
+    """The last residual block and the head, which answers 0 before training; or one of both per group of channels."""
+    groups = config.split_heads or (config.channels,)
+    condition_dim = config.condition_dim if config.last_condition else None
+    blocks = [ResidualBlock(2 * config.dim, config.dim, condition_dim, config.norm_groups) for _ in groups]
+    heads = [nn.Conv2d(config.dim, channels, 1) for channels in groups]
+    for head in heads:
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    return (SideBySide(blocks), SplitHead(heads)) if config.split_heads else (blocks[0], heads[0])
 
 
 class UNet3D(nn.Module):
@@ -141,7 +208,7 @@ class UNet3D(nn.Module):
     Args of `forward`:
         x: noisy motion from `GaussianDiffusion.add_noise`; h and w multiples of 2 ** (levels - 1).
         t: diffusion steps, 0 to num_steps - 1.
-        features: z0, from `LatentFlowAutoencoder.encode`, of the motion's height and width.
+        features: z0, from `LatentFlowAutoencoder.encode`, of the motion's height and width; or one map per frame.
         label: 0 to num_labels - 1, or `null_label` for no condition.
 
     Raises:
@@ -162,7 +229,10 @@ class UNet3D(nn.Module):
         self.time = nn.Sequential(
             nn.Linear(config.dim, 4 * config.dim), nn.GELU(), nn.Linear(4 * config.dim, 4 * config.dim)
         )
-        self.label = nn.Embedding(config.num_labels + 1, 4 * config.dim)
+        if config.fixed_labels:
+            self.label = LabelVectors(config.num_labels, config.label_width, config.learned_null)
+        else:
+            self.label = nn.Embedding(config.num_labels + 1, config.label_width)
         self.positions = FramePositions(
             config.heads, config.head_dim if config.rotary else None, config.dim if config.frame_embedding else None
         )
@@ -170,20 +240,17 @@ class UNet3D(nn.Module):
         self.conv_features = conv_in(config.feature_channels, bias=False)
         self.conv_index = conv_in(1, bias=False) if config.frame_index else None
         self.temporal = temporal_attention(config, config.dim)
+        self.first_skip = FIRST_SKIPS.index(config.first_skip)
 
         self.down = nn.ModuleList(Level(config, dim, dim_out, spatial) for dim, dim_out, spatial in pairs)
         self.shrink = nn.ModuleList(nn.Conv2d(dim, dim, 4, stride=2, padding=1) for dim in dims[1:-1])
-        self.middle_block1 = ResidualBlock(dims[-1], dims[-1], 8 * config.dim, config.norm_groups)
-        self.middle_spatial = SpatialAttention(dims[-1], config.heads, config.head_dim)
+        self.middle_block1 = ResidualBlock(dims[-1], dims[-1], config.condition_dim, config.norm_groups)
+        self.middle_spatial = spatial_attention(config, dims[-1], "full")
         self.middle_temporal = temporal_attention(config, dims[-1])
-        self.middle_block2 = ResidualBlock(dims[-1], dims[-1], 8 * config.dim, config.norm_groups)
+        self.middle_block2 = ResidualBlock(dims[-1], dims[-1], config.condition_dim, config.norm_groups)
         self.up = nn.ModuleList(Level(config, 2 * dim_out, dim, spatial) for dim, dim_out, spatial in reversed(pairs))
-        self.grow = nn.ModuleList(Grow(dim) for dim in dims[-2:0:-1])
-
-        self.last_block = ResidualBlock(2 * config.dim, config.dim, 8 * config.dim, config.norm_groups)
-        self.head = nn.Conv2d(config.dim, config.channels, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        self.grow = nn.ModuleList(Grow(dim, config.upsampling, config.upsampling_padding) for dim in dims[-2:0:-1])
+        self.last_block, self.head = last_layers(config)
 
     @property
     def null_label(self) -> int:
@@ -194,14 +261,16 @@ class UNet3D(nn.Module):
         self,
         x: Float[Tensor, "b c t h w"],
         t: Int[Tensor, " b"],
-        features: Float[Tensor, "b f h w"],
+        features: Float[Tensor, "b f *frames h w"],
         label: Int[Tensor, " b"],
     ) -> Float[Tensor, "b c t h w"]:
         self.check_size(x, features)
         frames = self.positions(x.shape[2])
         condition = torch.cat([self.time(sinusoids(t, self.config.dim)), self.label(label)], dim=-1)  # b e
 
-        y = first = self.temporal(self.conv_in(x, features), frames)  # (b t) dim h w
+        convolved = self.conv_in(x, features)  # (b t) dim h w
+        y = attended = self.temporal(convolved, frames)
+        first = (convolved, attended)[self.first_skip]
         skips = []
         for level, shrink in zip(self.down, [*self.shrink, nn.Identity()], strict=True):
             y = level(y, condition, frames)
@@ -221,12 +290,15 @@ class UNet3D(nn.Module):
             y = self.head(y.float())  # (b t) c h w
         return rearrange(y, "(b t) c h w -> b c t h w", t=frames.count)
 
-    def conv_in(self, x: Float[Tensor, "b c t h w"], features: Float[Tensor, "b f h w"]) -> Float[Tensor, "bt d h w"]:
+    def conv_in(
+        self, x: Float[Tensor, "b c t h w"], features: Float[Tensor, "b f *frames h w"]
+    ) -> Float[Tensor, "bt d h w"]:
         """The convolution of [motion, frame index, z0], summand by summand, each computed as often as it differs."""
         b, _, t, h, w = x.shape
         motion = rearrange(x, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
+        maps = features if features.ndim == 4 else rearrange(features, "b f t h w -> (b t) f h w")
         y = rearrange(self.conv_motion(motion), "(b t) d h w -> b t d h w", t=t)
-        y = y + rearrange(self.conv_features(features), "b d h w -> b 1 d h w")
+        y = y + rearrange(self.conv_features(maps), "(b n) d h w -> b n d h w", b=b)  # n is 1, or t
         if self.conv_index is not None:
             index = frame_index(t, self.config.num_frames, x.device)
             y = y + self.conv_index(repeat(index, "t -> t 1 h w", h=h, w=w))  # t d h w

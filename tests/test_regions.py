@@ -51,9 +51,7 @@ def test_the_frame_turns_with_the_covariance():
 
 
 @settings(deadline=None, max_examples=500)
-@given(
-    a=st.floats(0, 1), c=st.floats(0, 1), correlation=st.floats(-1, 1), equal=st.booleans(), diagonal=st.booleans()
-)
+@given(a=st.floats(0, 1), c=st.floats(0, 1), correlation=st.floats(-1, 1), equal=st.booleans(), diagonal=st.booleans())
 def test_gradients_are_finite_even_where_the_eigenvalues_meet(a, c, correlation, equal, diagonal):
     c = a if equal else c
     b = 0.0 if diagonal else correlation * math.sqrt(a * c)

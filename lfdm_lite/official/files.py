@@ -1,6 +1,7 @@
 """The authors' `.pth` files: read without running anything in them, and written in the same layout."""
 
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,39 @@ def write_states(path: str | Path, states: Mapping[str, Mapping[str, Tensor]]) -
     if DIFFUSION_PART not in states:
         content["epoch"] = 0
     write_atomically(path, lambda temporary: torch.save(content, temporary))
+
+
+def check_names(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
+    """Raises a CheckpointError that names the first tensor which is missing, unknown or of another shape."""
+    for name, shape in expected.items():
+        if name not in state:
+            raise CheckpointError(f"the model lacks {name!r} of shape {shape}")
+        if tuple(state[name].shape) != shape:
+            raise CheckpointError(f"{name!r} has shape {tuple(state[name].shape)}, expected {shape}")
+    unknown = sorted(set(state) - set(expected))
+    if unknown:
+        raise CheckpointError(f"the model has a tensor {unknown[0]!r} that its config does not (of {len(unknown)})")
+
+
+def compare_constants(stored: Mapping[str, Tensor], formula: Mapping[str, Tensor]) -> None:
+    """Warn if stored constants are not those of their formulas: whoever trained with others gets another model.
+
+    A noise schedule, rotary frequencies and blur kernels are stored with the weights there, and computed here.
+
+    Args:
+        stored: at least the names of `formula`, in the same shapes.
+        formula: what they should be, and what is used.
+    """
+    differ = [
+        name
+        for name, value in formula.items()
+        if not torch.allclose(stored[name].float().cpu(), value, rtol=1e-5, atol=1e-8)
+    ]
+    if differ:
+        more = f" and {len(differ) - 1} more" if len(differ) > 1 else ""
+        warnings.warn(
+            f"the stored constant {differ[0]!r}{more} differs from its formula, whose values are used", stacklevel=2
+        )
 
 
 def _load(path: Path) -> Any:

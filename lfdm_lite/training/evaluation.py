@@ -150,5 +150,3 @@ def as_table(results: dict[str, Any]) -> str:
         else:
             lines.append(f"{name:45s} {value:9.3f}" if isinstance(value, float) else f"{name:45s} {value}")
     return "\n".join(lines)
-
-

@@ -137,5 +137,3 @@ def sample_grid(model: LFDM, video: UInt8[Tensor, "n 3 t h w"], path: Path) -> N
     images = to_float(video[:count, :, 0])
     clips: Any = model.generate(images, list(range(len(images))), seed=0, steps=12, progress=False)
     save_rows(path, clips.video)
-
-

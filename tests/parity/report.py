@@ -49,7 +49,7 @@ class Golden:
 
     def given(self, key: str) -> Any:
         """An input, a weight, a random number or a setting."""
-        if key.startswith(("out", "mid.", "grad.", "loss.")):
+        if key == "out" or key.startswith(("out.", "out_", "mid.", "grad.", "loss.")):
             raise ValueError(f"{self.name}: {key} is a result; compare it with `Report.check`")
         self.unread.discard(key)
         return self.values[key]

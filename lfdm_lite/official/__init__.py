@@ -1,0 +1,1 @@
+"""The authors' configuration, built from our modules, and their checkpoints, read and written."""

@@ -1,0 +1,76 @@
+"""A whole model, from the authors' two files to ours and back; every tensor bitwise."""
+
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..autoencoder import LatentFlowAutoencoder
+from ..checkpoints import CheckpointError, write_atomically
+from ..diffusion import GaussianDiffusion
+from ..pipeline import LFDM
+from ..unet3d import UNet3D
+from . import autoencoder, denoiser
+from .files import AUTOENCODER_PARTS, DIFFUSION_PART, read_states, write_states
+from .presets import PaperModel
+
+LFAE_FILE, DM_FILE, VECTORS_FILE = "lfae.pth", "dm.pth", "label_vectors.safetensors"
+
+
+def from_official(lfae: str | Path, dm: str | Path, paper: PaperModel, label_vectors: Float[Tensor, "n e"]) -> LFDM:
+    """The model that the authors' two files hold, in evaluation mode.
+
+    Args:
+        lfae: checkpoint of stage one.
+        dm: checkpoint of stage two.
+        paper: what they hold, from `presets.paper_model(name, official=True)`.
+        label_vectors: the text encoder's answer to each of `paper.labels`; see `labels`.
+
+    Raises:
+        CheckpointError: a file that is damaged, holds code, or lacks a tensor; the message names what.
+        ValueError: label vectors that do not fit the network.
+    """
+    network = LatentFlowAutoencoder(paper.autoencoder)
+    try:
+        states = read_states(lfae, AUTOENCODER_PARTS)
+        network.load_state_dict(autoencoder.from_official(states, paper.autoencoder))
+    except CheckpointError as error:
+        raise CheckpointError(_named(lfae, error)) from None
+    unet = UNet3D(paper.unet)
+    try:
+        (state,) = read_states(dm, (DIFFUSION_PART,)).values()
+        unet.load_state_dict(denoiser.from_official(state, paper.unet, label_vectors))
+    except CheckpointError as error:
+        raise CheckpointError(_named(dm, error)) from None
+    diffusion = GaussianDiffusion(paper.diffusion)
+    model = LFDM(network, unet, diffusion, list(paper.labels), paper.image_size, guidance_scale=1.0)
+    return model.eval().requires_grad_(False)
+
+
+def to_official(model: LFDM, folder: str | Path) -> list[Path]:
+    """Write a model as the authors' two files, and the label vectors, which theirs lack, as a third.
+
+    Returns:
+        The files' paths.
+
+    Raises:
+        ValueError: the model's config has a part that the authors' networks lack.
+    """
+    from safetensors.torch import save_file
+
+    states = autoencoder.to_official(model.autoencoder.state_dict(), model.autoencoder.config)
+    state = denoiser.to_official(model.unet.state_dict(), model.unet.config, model.diffusion.config)
+    vectors = model.unet.label(torch.arange(len(model.labels), device=model.device)).cpu()
+    named = {label: vector.clone() for label, vector in zip(model.labels, vectors, strict=True)}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_states(folder / LFAE_FILE, states)
+    write_states(folder / DM_FILE, {DIFFUSION_PART: state})
+    write_atomically(folder / VECTORS_FILE, lambda temporary: save_file(named, temporary))
+    return [folder / name for name in (LFAE_FILE, DM_FILE, VECTORS_FILE)]
+
+
+def _named(path: str | Path, error: CheckpointError) -> str:
+    """The error, with the file in front unless it is there."""
+    return str(error) if str(path) in str(error) else f"{path}: {error}"
