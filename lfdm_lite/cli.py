@@ -1,4 +1,4 @@
-"""The `lfdm` command: generate, train, evaluate, data, info.
+"""The `lfdm` command: generate, train, evaluate, convert, data, info.
 
 Here: which command runs, and what becomes of its errors. What the commands do is in `commands`.
 """
@@ -17,6 +17,7 @@ Latent flow diffusion: an image and a label become a video.
   lfdm generate IMAGE --label surprise --out out.gif     generate a video
   lfdm train    autoencoder|diffusion|judge --preset faces64 --out runs/x [--resume]
   lfdm evaluate CHECKPOINT --data faces --split test     measure a model on clips of unseen people
+  lfdm convert  LFAE.pth DM.pth --out FOLDER             the authors' checkpoints, to ours and back
   lfdm data     preview|export faces --out FILE|FOLDER   look at a data set, write it as videos
   lfdm info     [CHECKPOINT]                             what is in it, how it was trained, its metrics
 

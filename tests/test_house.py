@@ -139,3 +139,10 @@ def test_cells_are_short_and_one_at_most_assembles(path):
 def test_notebook_keeps_its_outputs_small(path):
     assert path.stat().st_size < 5e6, "the notebook is larger than 5 MB: fewer or smaller pictures"
     json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_every_test_that_the_table_of_differences_names_exists():
+    named = set(re.findall(r"`(test_\w+)`", read("chapters/differences.md")))
+    scripts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    defined = {name for script in scripts for name in re.findall(r"def (test_\w+)", script)}
+    assert len(named) > 15 and not named - defined

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from .convert import convert
 from .data import data
 from .evaluate import evaluate
 from .generate import generate
@@ -12,6 +13,7 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "generate": generate,
     "train": train,
     "evaluate": evaluate,
+    "convert": convert,
     "data": data,
     "info": info,
 }

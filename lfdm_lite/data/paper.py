@@ -1,7 +1,67 @@
-"""How the paper's own loaders treat a film: its letterbox resize, and the pair of frames that stage one sees."""
+"""The paper's three data sets: their classes, and how its own loaders treat a film."""
 
 import numpy as np
 from jaxtyping import Shaped
+
+# The names that stage two's text encoder reads, in the order of the data sets' own numbers (MUG: of its folders).
+LABELS: dict[str, tuple[str, ...]] = {
+    "mug": ("anger", "disgust", "fear", "happiness", "neutral", "sadness", "surprise"),
+    "mhad": (
+        "right arm swipe to the left",
+        "right arm swipe to the right",
+        "right hand wave",
+        "two hand front clap",
+        "right arm throw",
+        "cross arms in the chest",
+        "basketball shooting",
+        "draw x",
+        "draw circle clockwise",
+        "draw circle counter clockwise",
+        "draw triangle",
+        "right hand bowling",
+        "front boxing",
+        "baseball swing from right",
+        "tennis forehand swing",
+        "two arms curl",
+        "tennis serve",
+        "two hand push",
+        "knock on door",
+        "hand catch",
+        "pick up and throw",
+        "jogging",
+        "walking",
+        "sit to stand",
+        "stand to sit",
+        "forward lunge (left foot forward)",
+        "squat",
+    ),
+    "natops": (
+        "I Have Command",
+        "All Clear",
+        "Not Clear",
+        "Spread Wings",
+        "Fold Wings",
+        "Lock Wings",
+        "Up Hook",
+        "Down Hook",
+        "Remove Tiedowns",
+        "Remove Chocks",
+        "Insert Chocks",
+        "Move Ahead",
+        "Turn Left",
+        "Turn Right",
+        "Next Marshaller",
+        "Slow Down",
+        "Stop",
+        "Nosegear Steering",
+        "Hot Brakes",
+        "Brakes On",
+        "Brakes Off",
+        "Install Tiedowns",
+        "Fire",
+        "Cut Engine",
+    ),
+}
 
 
 def letterbox(image: Shaped[np.ndarray, "h w 3"], size: int) -> Shaped[np.ndarray, "{size} {size} 3"]:

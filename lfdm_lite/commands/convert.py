@@ -1,0 +1,73 @@
+"""`lfdm convert`: the authors' checkpoints to ours, and back."""
+
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ..cli import UsageError, parse
+
+
+@dataclass(frozen=True)
+class Convert:
+    """Turn the authors' two .pth files into a checkpoint folder, or such a folder back into two files.
+
+    Tensors are renamed and rearranged, never computed with. Nothing in a .pth file is run.
+    """
+
+    source: Positional[Annotated[tuple[Path, ...], arg(metavar="LFAE.pth DM.pth | FOLDER")]]
+    """The authors' checkpoints of stage one and stage two; or a folder that this command made, to go back."""
+    out: Annotated[Path, arg(metavar="FOLDER")]
+    """Where the result goes."""
+    preset: Literal["mug128", "mhad128", "natops128"] = "mug128"
+    """Which of the paper's models the files hold."""
+    label_vectors: Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="(default: computed)")] = None
+    """A safetensors file with the text encoder's vector of each label, named after it. Without it the vectors are
+    computed once, which needs the package transformers and the weights of bert-base-cased."""
+
+
+def convert(arguments: list[str]) -> None:
+    options = parse(Convert, "lfdm convert", arguments)
+    match options.source:
+        case (folder,) if folder.is_dir():
+            back(folder, options.out)
+        case (lfae, dm):
+            forth(lfae, dm, options)
+        case _:
+            raise UsageError(
+                f"got {len(options.source)} sources: give the two files LFAE.pth DM.pth, or one checkpoint folder"
+            )
+
+
+def forth(lfae: Path, dm: Path, options: Convert) -> None:
+    """The authors' files to a checkpoint folder."""
+    from ..official.convert import from_official
+    from ..official.labels import compute_label_vectors, read_label_vectors
+    from ..official.presets import paper_model
+
+    for path in (lfae, dm):
+        if not path.is_file():
+            raise UsageError(f"no file at {path}")
+    paper = paper_model(options.preset, official=True)
+    if options.label_vectors is not None:
+        vectors = read_label_vectors(options.label_vectors, paper.labels)
+    else:
+        vectors = compute_label_vectors(paper.labels)
+    with warnings.catch_warnings(record=True) as notes:
+        model = from_official(lfae, dm, paper, vectors)
+    for note in notes:
+        print(f"lfdm: warning: {note.message}", file=sys.stderr)
+    model.save_pretrained(options.out)
+    print(f"{options.preset}: {options.out}")
+
+
+def back(folder: Path, out: Path) -> None:
+    """A checkpoint folder to the authors' files."""
+    from ..official.convert import to_official
+    from ..pipeline import LFDM
+
+    for path in to_official(LFDM.from_pretrained(folder), out):
+        print(path)
