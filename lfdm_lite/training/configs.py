@@ -59,11 +59,12 @@ class AutoencoderRun:
 
     model: LFAEConfig = field(default_factory=LFAEConfig)
     data: DataConfig = field(default_factory=DataConfig)
-    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=2600))
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=5000))
     loop: LoopConfig = field(default_factory=LoopConfig)
     from_rest: float = 0.5  # share of pairs whose source is frame 0, as in stage two; else any frame
     gradient_weight: float = 1.0  # of colour differences against colours, in the pyramid loss
     visibility_weight: float = 0.05  # of the occlusion map against where the warp fails; the paper: none
+    visibility_tolerance: float = 0.2  # colour error of the warp at which visibility is 1/e
     shift_weight: float = 0.1  # of the equivariance of shifts
     affine_weight: float = 0.02  # of the equivariance of affine frames
 
@@ -127,7 +128,7 @@ def _tiny() -> Preset:
 
 
 def _faces64() -> Preset:
-    """The shipped checkpoint: 64x64, 16 frames, about forty minutes on two CPU cores for both stages."""
+    """The shipped checkpoint: 64x64, 16 frames, about seventy minutes on two CPU cores for both stages."""
     return Preset(AutoencoderRun(), DiffusionRun(), JudgeRun())
 
 

@@ -64,7 +64,7 @@ class AutoencoderObjective(nn.Module):
         source, driving = draw_pairs(batch["video"], self.config.from_rest, generator)
         painted, motion = self.network(source, driving)
         reconstruction = pyramid_loss(painted, driving, gradient_weight=self.config.gradient_weight)
-        visibility = visibility_loss(motion, source, driving)
+        visibility = visibility_loss(motion, source, driving, self.config.visibility_tolerance)
         transform = RandomTransform(len(driving), generator=generator, device=driving.device)
         regions = self.network.regions(driving)
         shift, affine = equivariance_loss(self.network.regions, driving, regions, transform)
