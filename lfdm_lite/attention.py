@@ -2,9 +2,14 @@
 
 Activations are batches of frames, `(b t) c h w`, in channels-last memory, where the vector of a pixel is contiguous: it
 is the pixel's token as it lies. Every attention is residual: it returns its input plus what it found.
+
+Tokens grow to three times `heads * head_dim` features inside an attention, which is where a denoiser's memory and much
+of its time go. On a CPU an attention therefore works piece by piece, each small enough for the processor's cache, and
+keeps nothing of a piece for the backward pass, which computes it again.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,6 +17,9 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+PIECE = 4096  # tokens of a piece
 
 
 class Frames(NamedTuple):
@@ -60,8 +68,9 @@ def rotate(
     Source: Su et al. 2021, rotary position embedding.
     """
     first, second = x.chunk(2, dim=-1)
-    quarter_turn = torch.cat([-second, first], dim=-1)
-    return torch.addcmul(x * cos.to(x.dtype), quarter_turn, sin.to(x.dtype))
+    low, high = sin.chunk(2, dim=-1)
+    signed_sin = torch.cat([-low, high], dim=-1)
+    return torch.addcmul(x * cos.to(x.dtype), torch.cat([second, first], dim=-1), signed_sin.to(x.dtype))
 
 
 def attend(
@@ -78,8 +87,32 @@ def attend(
     if q.device.type != "cpu":
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
     logits = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # n heads i j
-    logits = logits if bias is None else logits + bias
+    if bias is not None:
+        logits += bias
     return logits.softmax(dim=-1).to(v.dtype) @ v
+
+
+def in_pieces(
+    compute: Callable[[Tensor], Tensor], x: Float[Tensor, "*batch c"], dim: int
+) -> Float[Tensor, "*batch c"]:
+    """compute(x): on a CPU, piece by piece along an axis, and anew in the backward pass instead of kept until then.
+
+    Args:
+        compute: treats every slice along `dim` alone.
+        x: tokens.
+        dim: axis along which `x` is cut.
+
+    Source: Chen et al. 2016, training deep nets with sublinear memory cost.
+    """
+    if x.device.type != "cpu":  # fused kernels keep little, and many small ones would be slow
+        return compute(x)
+    size = PIECE * x.shape[dim] * x.shape[-1] // x.numel()
+    pieces = x.split(max(1, size), dim)
+    if torch.is_grad_enabled():
+        pieces = [checkpoint(compute, piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
+    else:
+        pieces = [compute(piece) for piece in pieces]
+    return torch.cat(pieces, dim) if len(pieces) > 1 else pieces[0]
 
 
 class RelativePositionBias(nn.Module):
@@ -166,18 +199,22 @@ class TemporalAttention(nn.Module):
         self.to_out = nn.Linear(heads * head_dim, dim, bias=out_bias)
 
     def forward(self, x: Float[Tensor, "bt c h w"], frames: Frames) -> Float[Tensor, "bt c h w"]:
-        tokens = self.norm(rearrange(x, "(b t) c h w -> b h w t c", t=frames.count))
+        clips = rearrange(x, "(b t) c h w -> b t (h w) c", t=frames.count)
+        clips = in_pieces(lambda piece: piece + self.find(piece, frames), clips, dim=2)
+        return rearrange(clips, "b t (h w) c -> (b t) c h w", h=x.shape[2])
+
+    def find(self, clips: Float[Tensor, "b t n c"], frames: Frames) -> Float[Tensor, "b t n c"]:
+        tokens = self.norm(rearrange(clips, "b t n c -> b n t c"))
         if self.frame is not None:
             tokens = tokens + self.frame(frames.embedding)
-        q, k, v = (
-            rearrange(part, "b h w t (heads d) -> (b h w) heads t d", heads=self.heads)
-            for part in self.to_qkv(tokens).chunk(3, dim=-1)
+        q, k, v = rearrange(
+            self.to_qkv(tokens), "b n t (three heads d) -> three (b n) heads t d", three=3, heads=self.heads
         )
         if frames.cos is not None:
             q, k = rotate(q, frames.cos, frames.sin), rotate(k, frames.cos, frames.sin)
-        found = attend(q, k, v, frames.bias)  # (b h w) heads t d
-        found = self.to_out(rearrange(found, "n heads t d -> n t (heads d)"))
-        return x + rearrange(found, "(b h w) t c -> (b t) c h w", h=x.shape[2], w=x.shape[3])
+        found = attend(q, k, v, frames.bias)  # (b n) heads t d
+        found = self.to_out(rearrange(found, "bn heads t d -> bn t (heads d)"))
+        return rearrange(found, "(b n) t c -> b t n c", b=len(clips))
 
 
 class SpatialAttention(nn.Module):
@@ -196,13 +233,15 @@ class SpatialAttention(nn.Module):
         self.to_out = nn.Linear(heads * head_dim, dim, bias=out_bias)
 
     def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h w"]:
-        tokens = self.norm(rearrange(x, "bt c h w -> bt (h w) c"))
-        q, k, v = (
-            rearrange(part, "bt n (heads d) -> bt heads n d", heads=self.heads)
-            for part in self.to_qkv(tokens).chunk(3, dim=-1)
+        maps = rearrange(x, "bt c h w -> bt (h w) c")
+        maps = in_pieces(lambda piece: piece + self.find(piece), maps, dim=0)
+        return rearrange(maps, "bt (h w) c -> bt c h w", h=x.shape[2])
+
+    def find(self, maps: Float[Tensor, "bt n c"]) -> Float[Tensor, "bt n c"]:
+        q, k, v = rearrange(
+            self.to_qkv(self.norm(maps)), "bt n (three heads d) -> three bt heads n d", three=3, heads=self.heads
         )
-        found = rearrange(self.read(q, k, v), "bt heads n d -> bt n (heads d)")
-        return x + rearrange(self.to_out(found), "bt (h w) c -> bt c h w", h=x.shape[2])
+        return self.to_out(rearrange(self.read(q, k, v), "bt heads n d -> bt n (heads d)"))
 
     def read(
         self, q: Float[Tensor, "bt heads n d"], k: Float[Tensor, "bt heads n d"], v: Float[Tensor, "bt heads n d"]

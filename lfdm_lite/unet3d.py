@@ -100,12 +100,13 @@ class Block(nn.Module):
     def forward(
         self, x: Float[Tensor, "bt c h w"], frames: Frames, scale_shift: tuple[Tensor, Tensor] | None = None
     ) -> Float[Tensor, "bt d h w"]:
-        x = self.conv(x)
-        clip = self.norm(rearrange(x, "(b t) c h w -> b c (t h) w", t=frames.count))
+        x = rearrange(self.conv(x), "(b t) c h w -> b (t h) w c", t=frames.count)
+        clip = self.norm(rearrange(x, "b th w c -> b c th w"))
         if scale_shift is not None:
             scale, shift = scale_shift
             clip = torch.addcmul(shift, clip, scale)
-        return rearrange(F.silu(clip), "b c (t h) w -> (b t) c h w", t=frames.count)
+        y = rearrange(F.silu(clip), "b c (t h) w -> (b t) h w c", t=frames.count)
+        return rearrange(y, "bt h w c -> bt c h w")
 
 
 class ResidualBlock(nn.Module):

@@ -69,6 +69,8 @@ def compare_sizes(report: Report) -> None:
     """What the folder's config says, against the network and inputs that it holds."""
     golden = report.open(FOLDER + "unet_config.json")
     inputs = report.open(FOLDER + "unet_deconv_io.safetensors")
+    if golden is None or inputs is None:
+        return
     x, labels = inputs.given("in.x"), inputs.given("in.cond")
     config = load_network(report, "deconv", labels, len(x)).config
     flow, occlusion = config.split_heads
@@ -102,7 +104,7 @@ def compare_network(report: Report, name: str) -> None:
         for key in golden.keys("mid."):
             report.check(key, inside[key.removeprefix("mid.")], golden, key)
         for key in golden.keys("out"):
-            match key.split(".")[-1].split("_"):
+            match key.removeprefix("out.").split("_"):
                 case ["out"] | ["cond"]:
                     ours = answer
                 case ["null"]:

@@ -66,11 +66,11 @@ def stored_transform(report: Report) -> TaxicabTransform | None:
 
 def stored_objective(report: Report) -> StageOneObjective | None:
     """The folder's network, its stand-in for VGG-19 and the weights of its config."""
-    features = report.open(FOLDER + "vgg_div32_state.safetensors")
+    names = report.glob(FOLDER + "vgg_div*_state.safetensors")
     network = stored_network(report)
-    if features is None or network is None:
+    if not names or network is None:
         return None
-    state = features.state()
+    state = report.open(names[0]).state()
     first_of_resolution = [len(state[f"slice{n}.{i}.weight"]) for n, i in ((1, 0), (2, 5), (3, 10), (4, 19), (5, 28))]
     perceptual = PerceptualFeatures(first_of_resolution)
     perceptual.load_state_dict(state)
