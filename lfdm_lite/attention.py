@@ -4,12 +4,11 @@ Activations are batches of frames, `(b t) c h w`, in channels-last memory, where
 is the pixel's token as it lies. Every attention is residual: it returns its input plus what it found.
 
 Tokens grow to three times `heads * head_dim` features inside an attention, which is where a denoiser's memory and much
-of its time go. On a CPU an attention therefore works piece by piece, each small enough for the processor's cache, and
-keeps nothing of a piece for the backward pass, which computes it again.
+of its time go. On a CPU an attention therefore works piece by piece, each small enough for the processor's cache; where
+there are many pieces, the backward pass computes each again instead of keeping what is in it.
 """
 
 import math
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -17,9 +16,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int, Real
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-PIECE = 4096  # tokens of a piece
+from .memory import in_pieces
 
 
 class Frames(NamedTuple):
@@ -90,29 +88,6 @@ def attend(
     if bias is not None:
         logits += bias
     return logits.softmax(dim=-1).to(v.dtype) @ v
-
-
-def in_pieces(
-    compute: Callable[[Tensor], Tensor], x: Float[Tensor, "*batch c"], dim: int
-) -> Float[Tensor, "*batch c"]:
-    """compute(x): on a CPU, piece by piece along an axis, and anew in the backward pass instead of kept until then.
-
-    Args:
-        compute: treats every slice along `dim` alone.
-        x: tokens.
-        dim: axis along which `x` is cut.
-
-    Source: Chen et al. 2016, training deep nets with sublinear memory cost.
-    """
-    if x.device.type != "cpu":  # fused kernels keep little, and many small ones would be slow
-        return compute(x)
-    size = PIECE * x.shape[dim] * x.shape[-1] // x.numel()
-    pieces = x.split(max(1, size), dim)
-    if torch.is_grad_enabled():
-        pieces = [checkpoint(compute, piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
-    else:
-        pieces = [compute(piece) for piece in pieces]
-    return torch.cat(pieces, dim) if len(pieces) > 1 else pieces[0]
 
 
 class RelativePositionBias(nn.Module):
@@ -200,7 +175,7 @@ class TemporalAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "bt c h w"], frames: Frames) -> Float[Tensor, "bt c h w"]:
         clips = rearrange(x, "(b t) c h w -> b t (h w) c", t=frames.count)
-        clips = in_pieces(lambda piece: piece + self.find(piece, frames), clips, dim=2)
+        clips = in_pieces(lambda piece: piece + self.find(piece, frames), clips, 2, self.to_qkv.out_features)
         return rearrange(clips, "b t (h w) c -> (b t) c h w", h=x.shape[2])
 
     def find(self, clips: Float[Tensor, "b t n c"], frames: Frames) -> Float[Tensor, "b t n c"]:
@@ -234,7 +209,7 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h w"]:
         maps = rearrange(x, "bt c h w -> bt (h w) c")
-        maps = in_pieces(lambda piece: piece + self.find(piece), maps, dim=0)
+        maps = in_pieces(lambda piece: piece + self.find(piece), maps, 0, self.to_qkv.out_features)
         return rearrange(maps, "bt (h w) c -> bt c h w", h=x.shape[2])
 
     def find(self, maps: Float[Tensor, "bt n c"]) -> Float[Tensor, "bt n c"]:

@@ -1,5 +1,6 @@
 """The denoiser of stage two: a UNet over clips of latent motion, with convolutions in space and attention in time."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .attention import FramePositions, Frames, LinearSpatialAttention, SpatialAttention, TemporalAttention, sinusoids
-from .variants.denoiser import LabelVectors, NoCondition, SideBySide, SplitHead
-
-FIRST_SKIPS = ("convolution", "attention")
+from .memory import keeping_all, keeping_inputs
+from .variants.denoiser import FIRST_SKIPS, Grow, LabelVectors, NoCondition, check_fields, last_layers
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,7 @@ class UNet3DConfig:
             raise ValueError(f"spatial_attention has {sorted(unknown)}: accepted are 'none', 'linear' and 'full'")
         if self.dim % self.norm_groups or self.dim % 2:
             raise ValueError(f"dim={self.dim} must be even and a multiple of norm_groups={self.norm_groups}")
-        for field, accepted in [
-            ("upsampling", ("nearest", "transposed")),
-            ("upsampling_padding", ("zeros", "reflect")),
-            ("first_skip", FIRST_SKIPS),
-        ]:
-            if getattr(self, field) not in accepted:
-                raise ValueError(f"{field}={getattr(self, field)!r}: accepted are {' and '.join(map(repr, accepted))}")
-        if self.split_heads and sum(self.split_heads) != self.channels:
-            raise ValueError(f"split_heads={self.split_heads} must add up to channels={self.channels}")
+        check_fields(self)
 
     @property
     def spatial_kinds(self) -> tuple[str, ...]:
@@ -137,7 +129,11 @@ class ResidualBlock(nn.Module):
 
 
 class Level(nn.Module):
-    """What happens at one resolution: residual blocks, attention in space, attention in time."""
+    """What happens at one resolution: residual blocks, attention in space, attention in time.
+
+    Args of `forward`:
+        run: `keeping_all` or `keeping_inputs`; calls each of them.
+    """
 
     def __init__(self, config: UNet3DConfig, dim: int, dim_out: int, spatial: str):
         super().__init__()
@@ -149,26 +145,11 @@ class Level(nn.Module):
         self.temporal = temporal_attention(config, dim_out)
 
     def forward(
-        self, x: Float[Tensor, "bt c h w"], condition: Float[Tensor, "b e"], frames: Frames
+        self, x: Float[Tensor, "bt c h w"], condition: Float[Tensor, "b e"], frames: Frames, run: Callable
     ) -> Float[Tensor, "bt d h w"]:
         for block in self.blocks:
-            x = block(x, condition, frames)
-        return self.temporal(self.spatial(x), frames)
-
-
-class Grow(nn.Module):
-    """Twice the height and width: nearest neighbour, then a convolution; or a transposed convolution."""
-
-    def __init__(self, dim: int, upsampling: str, padding_mode: str):
-        super().__init__()
-        if upsampling == "transposed":
-            self.resize, self.conv = nn.Identity(), nn.ConvTranspose2d(dim, dim, 4, stride=2, padding=1)
-        else:
-            self.resize = nn.Upsample(scale_factor=2, mode="nearest")
-            self.conv = nn.Conv2d(dim, dim, 3, padding=1, padding_mode=padding_mode)
-
-    def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h2 w2"]:
-        return self.conv(self.resize(x))
+            x = run(block, x, condition, frames)
+        return run(self.temporal, run(self.spatial, x), frames)
 
 
 def spatial_attention(config: UNet3DConfig, dim: int, kind: str) -> nn.Module:
@@ -181,22 +162,8 @@ def spatial_attention(config: UNet3DConfig, dim: int, kind: str) -> nn.Module:
 
 def temporal_attention(config: UNet3DConfig, dim: int) -> TemporalAttention:
     """A temporal attention of the heads and norms that the config asks for."""
-    embedding_dim = config.dim if config.frame_embedding else None
-    return TemporalAttention(
-        dim, config.heads, config.head_dim, embedding_dim, config.norm_shift, config.attention_bias
-    )
-
-
-def last_layers(config: UNet3DConfig) -> tuple[nn.Module, nn.Module]:
-    """The last residual block and the head, which answers 0 before training; or one of both per group of channels."""
-    groups = config.split_heads or (config.channels,)
-    condition_dim = config.condition_dim if config.last_condition else None
-    blocks = [ResidualBlock(2 * config.dim, config.dim, condition_dim, config.norm_groups) for _ in groups]
-    heads = [nn.Conv2d(config.dim, channels, 1) for channels in groups]
-    for head in heads:
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-    return (SideBySide(blocks), SplitHead(heads)) if config.split_heads else (blocks[0], heads[0])
+    size, embedding_dim = (config.heads, config.head_dim), config.dim if config.frame_embedding else None
+    return TemporalAttention(dim, *size, embedding_dim, config.norm_shift, config.attention_bias)
 
 
 class UNet3D(nn.Module):
@@ -212,11 +179,17 @@ class UNet3D(nn.Module):
         features: z0, from `LatentFlowAutoencoder.encode`, of the motion's height and width; or one map per frame.
         label: 0 to num_labels - 1, or `null_label` for no condition.
 
+    Attributes:
+        checkpointing: training keeps only the inputs of residual blocks and attentions and computes these again in the
+            backward pass, for a fraction of the memory and about a third more time; nothing computed changes.
+
     Raises:
         ValueError: if h or w cannot be halved once per level, or the features' size differs from the motion's.
 
     Source: LFDM, stage two; Ho et al. 2022 (video diffusion models). The frame index and its embedding are ours.
     """
+
+    checkpointing: bool = False
 
     def __init__(self, config: UNet3DConfig):
         super().__init__()
@@ -234,9 +207,8 @@ class UNet3D(nn.Module):
             self.label = LabelVectors(config.num_labels, config.label_width, config.learned_null)
         else:
             self.label = nn.Embedding(config.num_labels + 1, config.label_width)
-        self.positions = FramePositions(
-            config.heads, config.head_dim if config.rotary else None, config.dim if config.frame_embedding else None
-        )
+        rotary_dim, embedding_dim = config.rotary and config.head_dim, config.frame_embedding and config.dim
+        self.positions = FramePositions(config.heads, rotary_dim or None, embedding_dim or None)
         self.conv_motion = conv_in(config.channels, bias=True)
         self.conv_features = conv_in(config.feature_channels, bias=False)
         self.conv_index = conv_in(1, bias=False) if config.frame_index else None
@@ -251,7 +223,10 @@ class UNet3D(nn.Module):
         self.middle_block2 = ResidualBlock(dims[-1], dims[-1], config.condition_dim, config.norm_groups)
         self.up = nn.ModuleList(Level(config, 2 * dim_out, dim, spatial) for dim, dim_out, spatial in reversed(pairs))
         self.grow = nn.ModuleList(Grow(dim, config.upsampling, config.upsampling_padding) for dim in dims[-2:0:-1])
-        self.last_block, self.head = last_layers(config)
+        last_condition = config.condition_dim if config.last_condition else None
+        self.last_block, self.head = last_layers(
+            config, lambda: ResidualBlock(2 * config.dim, config.dim, last_condition, config.norm_groups)
+        )
 
     @property
     def null_label(self) -> int:
@@ -266,27 +241,28 @@ class UNet3D(nn.Module):
         label: Int[Tensor, " b"],
     ) -> Float[Tensor, "b c t h w"]:
         self.check_size(x, features)
+        run = keeping_inputs if self.checkpointing and torch.is_grad_enabled() else keeping_all
         frames = self.positions(x.shape[2])
         condition = torch.cat([self.time(sinusoids(t, self.config.dim)), self.label(label)], dim=-1)  # b e
 
         convolved = self.conv_in(x, features)  # (b t) dim h w
-        y = attended = self.temporal(convolved, frames)
+        y = attended = run(self.temporal, convolved, frames)
         first = (convolved, attended)[self.first_skip]
         skips = []
         for level, shrink in zip(self.down, [*self.shrink, nn.Identity()], strict=True):
-            y = level(y, condition, frames)
+            y = level(y, condition, frames, run)
             skips.append(y)
             y = shrink(y)  # (b t) dim h/2 w/2
 
-        y = self.middle_block1(y, condition, frames)
-        y = self.middle_temporal(self.middle_spatial(y), frames)
-        y = self.middle_block2(y, condition, frames)
+        y = run(self.middle_block1, y, condition, frames)
+        y = run(self.middle_temporal, run(self.middle_spatial, y), frames)
+        y = run(self.middle_block2, y, condition, frames)
 
         for level, grow in zip(self.up, [*self.grow, nn.Identity()], strict=True):
-            y = level(torch.cat([y, skips.pop()], dim=1), condition, frames)
+            y = level(torch.cat([y, skips.pop()], dim=1), condition, frames, run)
             y = grow(y)  # (b t) dim 2h 2w
 
-        y = self.last_block(torch.cat([y, first], dim=1), condition, frames)
+        y = run(self.last_block, torch.cat([y, first], dim=1), condition, frames)
         with torch.autocast(y.device.type, enabled=False):
             y = self.head(y.float())  # (b t) c h w
         return rearrange(y, "(b t) c h w -> b c t h w", t=frames.count)

@@ -3,11 +3,30 @@
 They know nothing of the network around them, so that `unet3d` can build them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+FIRST_SKIPS = ("convolution", "attention")
+
+
+def check_fields(config) -> None:
+    """Look at those fields of a `UNet3DConfig` that choose among these parts.
+
+    Raises:
+        ValueError: a field has a value that is not accepted.
+    """
+    for field, accepted in [
+        ("upsampling", ("nearest", "transposed")),
+        ("upsampling_padding", ("zeros", "reflect")),
+        ("first_skip", FIRST_SKIPS),
+    ]:
+        if getattr(config, field) not in accepted:
+            raise ValueError(f"{field}={getattr(config, field)!r}: accepted are {' and '.join(map(repr, accepted))}")
+    if config.split_heads and sum(config.split_heads) != config.channels:
+        raise ValueError(f"split_heads={config.split_heads} must add up to channels={config.channels}")
 
 
 class LabelVectors(nn.Module):
@@ -78,3 +97,34 @@ class SplitHead(nn.Module):
     def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt d h w"]:
         shares = x.chunk(len(self.heads), dim=1)
         return torch.cat([head(share) for head, share in zip(self.heads, shares, strict=True)], dim=1)
+
+
+class Grow(nn.Module):
+    """Twice the height and width: nearest neighbour, then a convolution; or a transposed convolution."""
+
+    def __init__(self, dim: int, upsampling: str, padding_mode: str):
+        super().__init__()
+        if upsampling == "transposed":
+            self.resize, self.conv = nn.Identity(), nn.ConvTranspose2d(dim, dim, 4, stride=2, padding=1)
+        else:
+            self.resize = nn.Upsample(scale_factor=2, mode="nearest")
+            self.conv = nn.Conv2d(dim, dim, 3, padding=1, padding_mode=padding_mode)
+
+    def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h2 w2"]:
+        return self.conv(self.resize(x))
+
+
+def last_layers(config, block: Callable[[], nn.Module]) -> tuple[nn.Module, nn.Module]:
+    """The last residual block and the head, which answers 0 before training; or one of both per group of channels.
+
+    Args:
+        config: a `UNet3DConfig`.
+        block: makes a last residual block.
+    """
+    groups = config.split_heads or (config.channels,)
+    blocks = [block() for _ in groups]
+    heads = [nn.Conv2d(config.dim, channels, 1) for channels in groups]
+    for head in heads:
+        nn.init.zeros_(head.weight)
+        nn.init.zeros_(head.bias)
+    return (SideBySide(blocks), SplitHead(heads)) if config.split_heads else (blocks[0], heads[0])

@@ -1,0 +1,47 @@
+"""Time for memory: computing again in the backward pass what would otherwise be kept for it.
+
+Fresh memory is not free either: a CPU asks the system for every large tensor, page by page, which can take longer than
+the arithmetic that fills it. So large work is cut into pieces that fit the processor's cache.
+
+Source: Chen et al. 2016, training deep nets with sublinear memory cost.
+"""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+PIECE = 2**20  # numbers in the largest tensor of a piece
+KEPT_PIECES = 8  # of more pieces than these, nothing is kept for the backward pass
+
+
+def keeping_all(compute: Callable[..., Tensor], *inputs) -> Tensor:
+    """compute(*inputs), keeping what the backward pass needs."""
+    return compute(*inputs)
+
+
+def keeping_inputs(compute: Callable[..., Tensor], *inputs) -> Tensor:
+    """compute(*inputs), keeping the inputs alone: the backward pass computes the rest again."""
+    return checkpoint(compute, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+
+def in_pieces(
+    compute: Callable[[Tensor], Tensor], x: Float[Tensor, "*batch c"], dim: int, width: int
+) -> Float[Tensor, "*batch c"]:
+    """compute(x): on a CPU, piece by piece along an axis; of many pieces nothing is kept for the backward pass.
+
+    Args:
+        compute: treats every slice along `dim` alone.
+        x: tokens.
+        dim: axis along which `x` is cut.
+        width: numbers that `compute` makes of a token.
+    """
+    if x.device.type != "cpu":  # fused kernels keep little, and many small ones would be slow
+        return compute(x)
+    slice_numbers = width * x.numel() // x.shape[-1] // x.shape[dim]
+    pieces = x.split(max(1, PIECE // slice_numbers), dim)
+    run = keeping_inputs if torch.is_grad_enabled() and len(pieces) > KEPT_PIECES else keeping_all
+    found = [run(compute, piece) for piece in pieces]
+    return torch.cat(found, dim) if len(found) > 1 else found[0]
