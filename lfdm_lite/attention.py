@@ -49,12 +49,16 @@ def sinusoids(position: Real[Tensor, " n"], dim: int, max_period: float = 10_000
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-def rotary_angles(count: int, dim: int, device: torch.device) -> Float[Tensor, "t r"]:
-    """Angle by which frame k turns the r / 2 pairs of features, in radians: k times a frequency per pair; `r` is `dim`.
+def rotary_angles(count: int, dim: int, device: torch.device, turned: int | None = None) -> Float[Tensor, "t {dim}"]:
+    """Angle by which frame k turns the dim / 2 pairs of features, in radians: k times a frequency per pair.
+
+    The first `turned` / 2 pairs turn (None: all), the others have the angle 0.
 
     Source: Su et al. 2021, rotary position embedding.
     """
-    frequency = 10_000.0 ** (-torch.arange(0, dim, 2, device=device) / dim)
+    turned = dim if turned is None else turned
+    frequency = 10_000.0 ** (-torch.arange(0, turned, 2, device=device) / turned)
+    frequency = F.pad(frequency, (0, (dim - turned) // 2))
     return (torch.arange(count, device=device)[:, None] * frequency).repeat(1, 2)
 
 
@@ -122,16 +126,17 @@ class FramePositions(nn.Module):
         heads: int,
         rotary_dim: int | None,
         embedding_dim: int | None,
+        turned: int | None = None,
         num_buckets: int = 32,
         max_distance: int = 32,
     ):
         super().__init__()
-        self.rotary_dim, self.embedding_dim = rotary_dim, embedding_dim
+        self.rotary_dim, self.embedding_dim, self.turned = rotary_dim, embedding_dim, turned
         self.bias = RelativePositionBias(heads, num_buckets, max_distance)
 
     def forward(self, count: int) -> Frames:
         device = self.bias.table.weight.device
-        angle = None if self.rotary_dim is None else rotary_angles(count, self.rotary_dim, device)
+        angle = None if self.rotary_dim is None else rotary_angles(count, self.rotary_dim, device, self.turned)
         frame = torch.arange(count, device=device, dtype=torch.float32)
         embedding = None if self.embedding_dim is None else sinusoids(frame, self.embedding_dim, max_period=100.0)
         return Frames(

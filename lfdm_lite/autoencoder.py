@@ -46,6 +46,7 @@ class LFAEConfig:
     frames: Literal["principal", "regressed"] = "principal"  # axes of the covariance, or read from the features
     reflected_frames: bool = False  # the second principal axis points the other way; theirs: True
     frame_soften: float = 1e-3  # softening of the axes' gradient where the variances meet; theirs: 0
+    frame_floor: float = 1e-6  # least variance along an axis; theirs: none, 1e-12 stands for it
     axis_sign: Literal["turn", "first", "none"] = "turn"  # of A_s A_d^-1: turn least; first entry above 0 (theirs)
     bump_spread: float = 1e-4  # added to the variances of the flow predictor's bumps; theirs: 0
     bump_variance: float | None = None  # the same round bump for every region instead; theirs: None

@@ -85,13 +85,13 @@ class PrincipalFrames(nn.Module):
     """Frames from the covariances alone, by `affine_frame`.
 
     Args:
-        soften: of `affine_frame`.
+        soften, floor: of `affine_frame`.
         reflected: the second axis points the other way (determinant -1). It cancels in every motion between frames.
     """
 
-    def __init__(self, soften: float = 1e-3, reflected: bool = False):
+    def __init__(self, soften: float = 1e-3, reflected: bool = False, floor: float = 1e-6):
         super().__init__()
-        self.soften = soften
+        self.soften, self.floor = soften, floor
         self.register_buffer("axes", torch.tensor([1.0, -1.0 if reflected else 1.0]), persistent=False)
 
     def forward(
@@ -101,7 +101,7 @@ class PrincipalFrames(nn.Module):
         features: Float[Tensor, "b c hf wf"],
     ) -> tuple[Float[Tensor, "b k 2 2"], Float[Tensor, "b k 2 2"]]:
         """Covariances and frames; other ways to find them may look at heat maps and features too."""
-        return covariance, affine_frame(covariance, soften=self.soften) * self.axes
+        return covariance, affine_frame(covariance, self.floor, self.soften) * self.axes
 
 
 class RegionPredictor(nn.Module):

@@ -39,6 +39,8 @@ class UNet3DConfig:
     label_dim: int | None = None  # numbers of a label's vector; None: 4 * dim; 0: no labels; code: 768
     fixed_labels: bool = False  # the vectors of labels are given, as a text encoder's are, not learned; code: yes
     learned_null: bool = True  # with fixed labels: the vector of "no condition" is learned, else zeros; code: NATOPS
+    spatial_head_dim: int | None = None  # features of a head of the spatial attentions; None: head_dim; code: 32
+    rotary_dim: int | None = None  # features of a head that rotary embeddings turn; None: all; code: at most 32
     upsampling: str = "nearest"  # "nearest" and a convolution, or "transposed" convolution; code: both, by data set
     upsampling_padding: str = "zeros"  # of the convolution after "nearest", "zeros" or "reflect"; code: reflect
     norm_shift: bool = True  # the layer norms of the attentions learn a shift beside the scale; code: no
@@ -156,7 +158,7 @@ def spatial_attention(config: UNet3DConfig, dim: int, kind: str) -> nn.Module:
     """A spatial attention of the heads and norms that the config asks for."""
     if kind == "none":
         return nn.Identity()
-    size = (dim, config.heads, config.head_dim, config.norm_shift)
+    size = (dim, config.heads, config.spatial_head_dim or config.head_dim, config.norm_shift)
     return LinearSpatialAttention(*size) if kind == "linear" else SpatialAttention(*size, config.attention_bias)
 
 
@@ -208,7 +210,7 @@ class UNet3D(nn.Module):
         else:
             self.label = nn.Embedding(config.num_labels + 1, config.label_width)
         rotary_dim, embedding_dim = config.rotary and config.head_dim, config.frame_embedding and config.dim
-        self.positions = FramePositions(config.heads, rotary_dim or None, embedding_dim or None)
+        self.positions = FramePositions(config.heads, rotary_dim or None, embedding_dim or None, config.rotary_dim)
         self.conv_motion = conv_in(config.channels, bias=True)
         self.conv_features = conv_in(config.feature_channels, bias=False)
         self.conv_index = conv_in(1, bias=False) if config.frame_index else None

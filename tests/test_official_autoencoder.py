@@ -57,7 +57,7 @@ def test_nothing_of_the_authors_is_on_by_default():
     sizes |= {"region_width", "region_depth", "region_max_width", "region_downscale"}
     sizes |= {"background_width", "background_depth", "background_max_width", "background_downscale"}
     assert on - sizes == {
-        "corner_grids", "outside", "reflected_frames", "frame_soften", "axis_sign", "bump_spread",
+        "corner_grids", "outside", "reflected_frames", "frame_soften", "frame_floor", "axis_sign", "bump_spread",
         "strided_downsampling", "conv_bias", "absolute_resize", "blend_skips", "blend_source",
     }  # fmt: skip
 

@@ -115,6 +115,7 @@ def _lfae_config(model: Mapping[str, Any], region_padding: int) -> LFAEConfig:
         outside="zeros",
         reflected_frames=True,
         frame_soften=0.0,
+        frame_floor=1e-12,
         bump_spread=0.0,
         strided_downsampling=True,
         conv_bias=True,

@@ -40,7 +40,8 @@ def unet_config(
     Args:
         dim, dim_mults: width, and multiples of it at each level.
         channels: of the network's input, noisy motion and z0 together.
-        attn_heads, attn_dim_head: heads of all attentions, and features of a head.
+        attn_heads, attn_dim_head: heads of all attentions, and features of a head of the temporal ones; spatial ones
+            have 32, and rotary embeddings turn at most 32.
         out_grid_dim, out_conf_dim: channels of flow and occlusion.
         cond_dim: numbers of a label's vector; None: no condition, unless `use_bert_text_cond`, which means 768.
         learn_null_cond: the vector of "no condition" is learned, else zeros.
@@ -64,6 +65,8 @@ def unet_config(
         head_dim=attn_dim_head,
         spatial_attention=("linear",) * len(dim_mults),
         rotary=True,
+        rotary_dim=min(32, attn_dim_head),
+        spatial_head_dim=32,
         norm_groups=resnet_groups,
         init_kernel=init_kernel_size,
         frame_index=False,

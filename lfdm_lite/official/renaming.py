@@ -88,7 +88,8 @@ def pairs_together(qkv: Float[Tensor, "hd c"], config: UNet3DConfig) -> Float[Te
 def frequencies(config: UNet3DConfig) -> dict[str, Float[Tensor, " r"]]:
     """The rotary frequencies that they store with every temporal attention, by name."""
     names = [f"{side}.{i}.3" for side in ("downs", "ups") for i in range(len(config.dim_mults))]
-    value = 1 / 10_000.0 ** (torch.arange(0, config.head_dim, 2).float() / config.head_dim)
+    turned = config.rotary_dim or config.head_dim
+    value = 1 / 10_000.0 ** (torch.arange(0, turned, 2).float() / turned)
     return {
         f"{name}.fn.fn.fn.rotary_emb.freqs": value.clone()
         for name in ("init_temporal_attn", *names, "mid_temporal_attn")

@@ -19,7 +19,7 @@ def region_parts(config) -> dict[str, Any]:
     def frames(channels: int, padding: int):
         if config.frames == "regressed":
             return variants.RegressedFrames(channels, padding)
-        return PrincipalFrames(config.frame_soften, config.reflected_frames)
+        return PrincipalFrames(config.frame_soften, config.reflected_frames, config.frame_floor)
 
     return dict(
         padding=config.region_padding,

@@ -34,7 +34,7 @@ CONFIG = {
         "channels": 3 + make_stage_one.GENERATOR["max_features"],
         "dim_mults": [1, 2, 3],
         "attn_heads": 3,
-        "attn_dim_head": 20,
+        "attn_dim_head": 40,
         "use_bert_text_cond": False,
         "cond_dim": 19,
         "learn_null_cond": True,
