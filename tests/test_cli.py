@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from test_pipeline import LABELS, tiny_model
 
 from lfdm_lite.cli import OVERVIEW, main
 from lfdm_lite.data.media import read_video
+
+from .test_pipeline import LABELS, tiny_model
 
 QUICK = ["--steps", "2", "--seed", "0", "--quiet", "--device", "cpu"]
 
