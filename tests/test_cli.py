@@ -119,7 +119,7 @@ def test_the_same_label_twice_makes_two_files(tmp_path):
         ("generate face.png --label fear --sampler euler", "invalid choice 'euler' for argument '--sampler'"),
         ("generate face.png --label fear --device warp", "device 'warp' cannot be used here"),
         ("generate face.png --label fear --smile", "Unrecognized options: --smile"),
-        ("dance", "command 'dance' is not one of: generate, train, evaluate, data, info"),
+        ("dance", "command 'dance' is not one of: generate, train, evaluate, convert, data, info"),
         ("train", "lfdm train: one of these must follow: autoencoder, diffusion, judge, decoder"),
         ("train dance", "lfdm train: 'dance' is not one of"),
         ("train decoder --out x", "training the decoder alone is not available yet"),
