@@ -99,8 +99,9 @@ def test_no_subject_is_in_two_splits():
     for split in ("train", "val", "test"):
         faces = Faces(split)
         seen = {faces.scene(i)[2] for i in range(12)}
-        assert seen <= set(range(faces.first_subject, faces.first_subject + faces.num_subjects))
-        ranges.append(set(range(faces.first_subject, faces.first_subject + faces.num_subjects)))
+        first, number, _ = faces.splits[split]
+        assert seen <= set(range(first, first + number))
+        ranges.append(set(range(first, first + number)))
     assert not (ranges[0] & ranges[1] or ranges[0] & ranges[2] or ranges[1] & ranges[2])
 
 

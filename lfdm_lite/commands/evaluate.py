@@ -21,7 +21,7 @@ class Evaluate:
     checkpoint: Positional[Annotated[str, arg(metavar="CHECKPOINT")]]
     """A checkpoint, or the folder of a finished run."""
     data: str = "faces"
-    """A procedural set (faces), or a folder with one folder of videos a label."""
+    """A procedural set (faces, figures, gestures, sketches), or a folder with one folder of videos a label."""
     split: Literal["train", "val", "test", "all"] = "test"
     """Choose models on val, report on test; all is for folders of videos."""
     clips: int = 120
@@ -132,14 +132,15 @@ def load_clips(options: Evaluate, size: int, num_frames: int, labels: list[str] 
     from .. import data
     from ..training.evaluation import collect
 
-    if options.data == "faces":
-        dataset: Any = data.Faces(
+    if options.data in data.PROCEDURAL:
+        dataset: Any = data.PROCEDURAL[options.data](
             options.split, size=size, num_frames=num_frames, length=options.clips, seed=options.data_seed
         )
     elif Path(options.data).is_dir():
         dataset = data.VideoFolder(options.data, size, num_frames, split=options.split)
     else:
-        raise UsageError(f"--data {options.data!r} is neither a procedural set (faces) nor a folder of videos")
+        known = ", ".join(data.PROCEDURAL)
+        raise UsageError(f"--data {options.data!r} is neither a procedural set ({known}) nor a folder of videos")
     clips = collect(dataset, options.clips)
     if labels is not None and list(dataset.labels) != labels:
         import torch

@@ -7,8 +7,11 @@ from importlib import import_module
 from typing import Any
 
 from .faces import Faces
+from .procedural import ProceduralSet
 
-__all__ = ["Faces", "VideoFolder", "media"]
+PROCEDURAL: dict[str, type[ProceduralSet]] = {"faces": Faces}  # by the name that commands and configs use
+
+__all__ = ["PROCEDURAL", "Faces", "ProceduralSet", "VideoFolder", "media"]
 
 
 def __getattr__(name: str) -> Any:

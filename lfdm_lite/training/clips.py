@@ -37,13 +37,14 @@ def build_dataset(config: DataConfig, split: str) -> Any:
         ValueError: unknown name, or "folder" without a root.
     """
     length = config.train_clips if split == "train" else config.val_clips
-    if config.name == "faces":
-        return datasets.Faces(split, size=config.size, num_frames=config.num_frames, length=length, seed=config.seed)
+    if config.name in datasets.PROCEDURAL:
+        procedural = datasets.PROCEDURAL[config.name]
+        return procedural(split, size=config.size, num_frames=config.num_frames, length=length, seed=config.seed)
     if config.name == "folder":
         if config.root is None:
             raise ValueError("data.name is 'folder', so data.root must name the folder of videos")
         return datasets.VideoFolder(config.root, config.size, config.num_frames, split=split, seed=config.seed)
-    raise ValueError(f"data.name {config.name!r} is not one of: faces, folder")
+    raise ValueError(f"data.name {config.name!r} is not one of: {', '.join(datasets.PROCEDURAL)}, folder")
 
 
 def fingerprint(values: Any) -> str:
