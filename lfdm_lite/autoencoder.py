@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .geometry import Outside, resize, warp
 from .layers import ResidualBlock, UpBlock, conv_block, down_block
+from .memory import frames_at_once
 from .motion import FlowPredictor, Motion
 from .regions import BackgroundPredictor, RegionPredictor
 from .variants import parts
@@ -199,6 +200,13 @@ class LatentFlowAutoencoder(nn.Module):
     def decode(self, source: Float[Tensor, "b 3 h w"], motion: Motion) -> Float[Tensor, "b 3 *t h w"]:
         """Warp and mask the source's features, then paint the frames: all frames of a video in one call."""
         features = self._features(source)
+        if motion.flow.ndim == 4:
+            return self._paint(source, features, motion)
+        count = frames_at_once(features[0], motion.flow.shape[2], whole=self.training)
+        pieces = zip(motion.flow.split(count, dim=2), motion.occlusion.split(count, dim=2), strict=True)
+        return torch.cat([self._paint(source, features, Motion(*piece)) for piece in pieces], dim=2)
+
+    def _paint(self, source: Tensor, features: list[Tensor], motion: Motion) -> Float[Tensor, "b 3 *t h w"]:
         x, _ = self.fetch(features[-1], motion)  # m * warp(z0, f)
         x = self.residual(x)
         x = self.merge_latent(x, features[-1], motion)

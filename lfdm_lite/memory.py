@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 PIECE = 2**20  # numbers in the largest tensor of a piece
+FRAMES_PIECE = 2**22  # the same of convolutions, whose weights want more work a piece
 KEPT_PIECES = 8  # of more pieces than these, nothing is kept for the backward pass
 
 
@@ -45,3 +46,15 @@ def in_pieces(
     run = keeping_inputs if torch.is_grad_enabled() and len(pieces) > KEPT_PIECES else keeping_all
     found = [run(compute, piece) for piece in pieces]
     return torch.cat(found, dim) if len(found) > 1 else found[0]
+
+
+def frames_at_once(widest: Float[Tensor, "b c h w"], count: int, whole: bool) -> int:
+    """How many of `count` frames to convolve together: on a CPU without gradients as many as fit its cache.
+
+    Args:
+        widest: the largest map that one frame of each clip becomes.
+        whole: all at once, whatever the size: batch norms in training need them so.
+    """
+    if whole or torch.is_grad_enabled() or widest.device.type != "cpu":
+        return count
+    return min(count, max(1, FRAMES_PIECE // widest.numel()))
