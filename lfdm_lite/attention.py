@@ -5,7 +5,7 @@ is the pixel's token as it lies. Every attention is residual: it returns its inp
 
 Tokens grow to three times `heads * head_dim` features inside an attention, which is where a denoiser's memory and much
 of its time go. On a CPU an attention therefore works piece by piece, each small enough for the processor's cache; where
-there are many pieces, the backward pass computes each again instead of keeping what is in it.
+all of them are large, the backward pass computes each again instead of keeping what is in it.
 """
 
 import math

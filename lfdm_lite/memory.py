@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 PIECE = 2**20  # numbers in the largest tensor of a piece
 FRAMES_PIECE = 2**22  # the same of convolutions, whose weights want more work a piece
-KEPT_PIECES = 8  # of more pieces than these, nothing is kept for the backward pass
+KEPT_BYTES = 2**26  # work that makes more than this keeps nothing of it for the backward pass
 
 
 def keeping_all(compute: Callable[..., Tensor], *inputs) -> Tensor:
@@ -31,7 +31,7 @@ def keeping_inputs(compute: Callable[..., Tensor], *inputs) -> Tensor:
 def in_pieces(
     compute: Callable[[Tensor], Tensor], x: Float[Tensor, "*batch c"], dim: int, width: int
 ) -> Float[Tensor, "*batch c"]:
-    """compute(x): on a CPU, piece by piece along an axis; of many pieces nothing is kept for the backward pass.
+    """compute(x): on a CPU, piece by piece along an axis; of large work nothing is kept for the backward pass.
 
     Args:
         compute: treats every slice along `dim` alone.
@@ -41,9 +41,10 @@ def in_pieces(
     """
     if x.device.type != "cpu":  # fused kernels keep little, and many small ones would be slow
         return compute(x)
-    slice_numbers = width * x.numel() // x.shape[-1] // x.shape[dim]
-    pieces = x.split(max(1, PIECE // slice_numbers), dim)
-    run = keeping_inputs if torch.is_grad_enabled() and len(pieces) > KEPT_PIECES else keeping_all
+    numbers = width * x.numel() // x.shape[-1]
+    pieces = x.split(max(1, PIECE * x.shape[dim] // numbers), dim)
+    made = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
+    run = keeping_inputs if torch.is_grad_enabled() and numbers * made.itemsize > KEPT_BYTES else keeping_all
     found = [run(compute, piece) for piece in pieces]
     return torch.cat(found, dim) if len(found) > 1 else found[0]
 

@@ -54,8 +54,8 @@ def test_pieces_make_up_the_whole_and_so_do_their_gradients(size, monkeypatch):
     whole = torch.softmax(x @ weight, dim=1)  # every slice along the first axis alone
     expected = torch.autograd.grad(whole.square().sum(), (x, weight))
     monkeypatch.setattr(memory, "PIECE", size * 5 * 6)
-    for kept in (0, 8):
-        monkeypatch.setattr(memory, "KEPT_PIECES", kept)
+    for kept in (0, 2**20):
+        monkeypatch.setattr(memory, "KEPT_BYTES", kept)
         found = memory.in_pieces(lambda piece: torch.softmax(piece @ weight, dim=1), x, 0, 6)
         torch.testing.assert_close(found, whole)
         torch.testing.assert_close(torch.autograd.grad(found.square().sum(), (x, weight)), expected)
@@ -76,8 +76,9 @@ def kept_bytes(loss, parameters: list[Tensor]) -> int:
 
 
 def test_training_keeps_a_part_of_what_the_straightforward_formulation_keeps(monkeypatch):
-    """At the published size attentions come in many pieces, and so they shall here."""
+    """At the published size attentions are cut, and the largest are not kept; so they shall be here."""
     monkeypatch.setattr(memory, "PIECE", 2**12)
+    monkeypatch.setattr(memory, "KEPT_BYTES", 2**18)
     sizes = bench_official.Sizes(image_size=64, num_frames=20, matrix_size=1, autoencoder={}, unet=FULL_SIZE)
     subject = bench_official.Subject(sizes, with_autoencoder=False)
     plain, ours = bench_official.PlainTraining(subject), bench_official.OurTraining(subject)

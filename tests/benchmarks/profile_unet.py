@@ -139,11 +139,12 @@ def limits(name: str, p: Profile) -> str:
     slack = max(arithmetic - floor, 0.0)
     first = max(rest, key=rest.get)
     told = ", ".join(f"{kind} {p.share(own):.0f} %" for kind, own in rest.items())
-    reason = (
-        f"memory traffic between the arithmetic, {first} before all"
-        if sum(rest.values()) > slack
-        else "convolutions and products that stay below the speed of a large matrix product"
-    )
+    shares = {
+        "the arithmetic itself": min(floor, arithmetic),
+        f"memory traffic between the arithmetic, {first} before all": sum(rest.values()),
+        "convolutions and products that stay below the speed of a large matrix product": slack,
+    }
+    reason = max(shares, key=shares.get)
     return (
         f"**{name}**: convolutions and matrix products take {p.share(arithmetic):.0f} % of the self time and reach "
         f"{p.flops / max(arithmetic, 1e-9) / 1e9:.0f} GFLOP/s; at the speed of a large matrix product they would take "
