@@ -19,6 +19,7 @@ Latent flow diffusion: an image and a label become a video.
   lfdm evaluate CHECKPOINT --data faces --split test     measure a model on clips of unseen people
   lfdm convert  LFAE.pth DM.pth --out FOLDER             the authors' checkpoints, to ours and back
   lfdm data     preview|export faces --out FILE|FOLDER   look at a data set, write it as videos
+                prepare mug|mhad|natops SRC DST          the paper's data sets, once you have obtained them
   lfdm info     [CHECKPOINT]                             what is in it, how it was trained, its metrics
 
 `lfdm COMMAND --help` lists a command's options.

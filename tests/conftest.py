@@ -1,5 +1,12 @@
-"""Every call in the tests checks the shapes that the library's annotations promise."""
+"""Every call in the tests checks the shapes that the library's annotations promise; caches are the tests' own."""
 
+import pytest
 from jaxtyping import install_import_hook
 
 install_import_hook("lfdm_lite", "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def cache_of_its_own(tmp_path_factory, monkeypatch):
+    """No test reads or fills the caches of who runs it."""
+    monkeypatch.setenv("LFDM_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

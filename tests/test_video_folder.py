@@ -2,6 +2,8 @@
 
 import csv
 import multiprocessing
+import os
+import shutil
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -14,6 +16,8 @@ from torch.utils.data import DataLoader
 from lfdm_lite.data import VideoFolder
 from lfdm_lite.data.media import MediaError, write_gif, write_image, write_mp4
 from lfdm_lite.data.video_folder import frame_indices
+
+from .test_media import write_film
 
 SIZE, FRAMES = 16, 5
 
@@ -28,15 +32,21 @@ def write_frames(folder: Path, video: torch.Tensor) -> None:
         write_image(folder / f"{i}.png", frame)
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    """Three labels; a film, a GIF and a folder of pictures each, of 12 frames."""
+@pytest.fixture(scope="module")
+def written_once(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("written")
     for label, value in (("wave", 0.2), ("jump", 0.4), ("sit", 0.6)):
-        write_mp4(tmp_path / label / "film.mp4", grey_clip(12, value))
-        write_gif(tmp_path / label / "film.gif", grey_clip(12, value))
-        write_frames(tmp_path / label / "frames", grey_clip(12, value))
-    (tmp_path / "README.txt").write_text("not a clip")
-    return tmp_path
+        write_mp4(folder / label / "film.mp4", grey_clip(12, value))
+        write_gif(folder / label / "film.gif", grey_clip(12, value))
+        write_frames(folder / label / "frames", grey_clip(12, value))
+    (folder / "README.txt").write_text("not a clip")
+    return folder
+
+
+@pytest.fixture
+def root(written_once: Path, tmp_path: Path) -> Path:
+    """Three labels; a film, a GIF and a folder of pictures each, of 12 frames."""
+    return shutil.copytree(written_once, tmp_path, dirs_exist_ok=True)
 
 
 def names(data: VideoFolder) -> list[str]:
@@ -67,6 +77,20 @@ def test_the_sampled_frames_are_the_right_ones(root, kind):
     torch.testing.assert_close(item["video"].mean(dim=(0, 2, 3)), expected, atol=0.012, rtol=0)
 
 
+@pytest.mark.parametrize("name, codec", [("x.webm", "libvpx-vp9"), ("x.avi", "mpeg4"), ("x.MKV", "libx264")])
+def test_films_of_other_make_give_the_same_frames(tmp_path, name, codec):
+    (tmp_path / "wave").mkdir()
+    write_film(tmp_path / "wave" / name, grey_clip(12, h=32, w=48), codec)
+    data = VideoFolder(tmp_path, SIZE, FRAMES)
+    assert [clip.frames for clip in data.clips] == [12]
+    expected = 0.5 + torch.tensor([0, 2, 5, 8, 11]) / 100
+    torch.testing.assert_close(data[0]["video"].mean(dim=(0, 2, 3)), expected, atol=0.015, rtol=0)
+    content = (tmp_path / "wave" / name).read_bytes()
+    (tmp_path / "wave" / name).write_bytes(content[: len(content) // 3])
+    with pytest.raises(MediaError, match=f"{name}: "):
+        VideoFolder(tmp_path, SIZE, FRAMES)[0]
+
+
 def test_folders_between_label_and_clip_name_the_subject(tmp_path):
     for subject in ("anna", "bert"):
         write_gif(tmp_path / "wave" / subject / "1.gif", grey_clip(3))
@@ -83,9 +107,13 @@ def test_clips_without_a_label_and_stray_pictures(tmp_path):
     assert data.labels == ("unlabelled", "wave") and names(data) == ["a.gif", "wave/b.gif"]
 
 
-def test_a_short_clip_repeats_its_last_frame(tmp_path):
+@pytest.mark.parametrize("sampling", ["uniform", "random"])
+def test_a_short_clip_repeats_its_last_frame_and_is_named(tmp_path, sampling):
     write_frames(tmp_path / "wave" / "a", grey_clip(3))
-    means = VideoFolder(tmp_path, SIZE, 5)[0]["video"].mean(dim=(0, 2, 3))
+    write_frames(tmp_path / "wave" / "b", grey_clip(5))
+    with pytest.warns(UserWarning, match="1 of 2 clips have fewer than 5 frames; their last frame repeats:\n.*a: 3"):
+        data = VideoFolder(tmp_path, SIZE, 5, sampling=sampling)
+    means = data[0]["video"].mean(dim=(0, 2, 3))
     torch.testing.assert_close(means, 0.5 + torch.tensor([0, 1, 2, 2, 2]) / 100, atol=0.004, rtol=0)
 
 
@@ -135,7 +163,8 @@ def test_a_table_may_lie_elsewhere_and_use_the_names_of_an_export(root, tmp_path
         ("path,label\n", "no clips listed"),
         ("path,label\nwave/film.mp4,\n", "line 2: path or label is empty"),
         ("path,label,split\nwave/film.mp4,x,dev\n", "line 2: split 'dev' is not one of: train, val, test"),
-        ("path,label\nnowhere.mp4,x\n", "nowhere.mp4: no such file"),
+        ("path,label\nwave/film.mp4,x\nnowhere.mp4,x\n", "clips.csv, line 3: .*nowhere.mp4: no such file"),
+        ("path,label\n\nwave,x\n", "clips.csv, line 3: .*wave: no frame in it"),
     ],
 )
 def test_a_bad_table_is_refused_with_a_reason(root, text, message):
@@ -216,6 +245,89 @@ def test_broken_clips_are_named_or_left_out(root):
         warnings.simplefilter("ignore")
         (root / "clips.csv").write_text("path,label\nwave/broken.mp4,wave\n")
         VideoFolder(root, SIZE, FRAMES, on_error="skip")
+
+
+def test_a_film_that_was_cut_short_is_named_or_left_out(root):
+    film = root / "wave" / "film.mp4"
+    whole = film.read_bytes()
+    for share in (0.3, 0.6, 0.95):
+        film.write_bytes(whole[: int(share * len(whole))])
+        with pytest.raises(MediaError, match="1 of 9 clips cannot be read.*\n.*wave/film.mp4: "):
+            VideoFolder(root, SIZE, FRAMES)
+        with pytest.warns(UserWarning, match="wave/film.mp4: "):
+            assert len(VideoFolder(root, SIZE, FRAMES, on_error="skip")) == 8
+
+
+def test_an_empty_gif_is_named_as_one(root):
+    (root / "wave" / "film.gif").write_bytes(b"")
+    with pytest.raises(MediaError, match="wave/film.gif: an empty file; expected a video"):
+        VideoFolder(root, SIZE, FRAMES)
+
+
+def test_a_link_back_to_a_folder_above_is_left_out_with_a_warning(root):
+    link(root / "wave" / "again", root)
+    with pytest.warns(UserWarning, match="wave/again: a link back to a folder that holds it; left out"):
+        assert len(VideoFolder(root, SIZE, FRAMES)) == 9
+
+
+def test_links_between_two_folders_end(root):
+    link(root / "wave" / "other", root / "jump")
+    link(root / "jump" / "other", root / "wave")
+    with pytest.warns(UserWarning, match="a link back") as warned:
+        data = VideoFolder(root, SIZE, FRAMES)
+    assert len(warned) == 2 and len(data) == 9 + 2 * 3, "each is seen once more through the other's link"
+
+
+def test_links_to_films_and_folders_elsewhere_are_followed(root, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    write_gif(elsewhere / "a.gif", grey_clip(FRAMES))
+    link(root / "far", elsewhere)
+    link(root / "near" / "b.gif", elsewhere / "a.gif")
+    assert {"far/a.gif", "near/b.gif"} <= set(names(VideoFolder(root, SIZE, FRAMES)))
+
+
+def test_a_link_to_nowhere_or_to_itself_is_named(root):
+    link(root / "wave" / "gone.mp4", root / "nowhere.mp4")
+    link(root / "wave" / "self.gif", root / "wave" / "self.gif")
+    with pytest.raises(MediaError, match="2 of 11 clips") as caught:
+        VideoFolder(root, SIZE, FRAMES)
+    for name in ("gone.mp4", "self.gif"):
+        assert f"{name}: a link that leads nowhere or in a circle" in str(caught.value)
+
+
+def link(path: Path, target: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.symlink_to(target)
+    except OSError:
+        pytest.skip("no links here")
+
+
+@pytest.mark.parametrize("folder", ["ein Ordner", "größer", "波", "naïve & 'quoted'"])
+def test_names_with_spaces_and_letters_of_any_language(tmp_path, folder):
+    root = tmp_path / f"meine {folder}"
+    write_mp4(root / folder / "mon été.mp4", grey_clip(FRAMES))
+    write_gif(root / folder / "сон.gif", grey_clip(FRAMES))
+    write_frames(root / folder / "夢 1", grey_clip(FRAMES))
+    for _ in range(2):
+        data = VideoFolder(root, SIZE, FRAMES)
+        assert data.labels == (folder,) and len(data) == 3
+    assert all(data[i]["video"].mean() == pytest.approx(0.52, abs=0.02) for i in range(3))
+    table = "path,label\n" + "".join(f'"{name}",{folder}\n' for name in names(data))
+    (root / "clips.csv").write_text(table, encoding="utf-8")
+    assert names(VideoFolder(root, SIZE, FRAMES)) == names(data)
+
+
+def test_a_name_that_is_not_text_is_read_all_the_same(tmp_path):
+    write_gif(tmp_path / "a.gif", grey_clip(FRAMES))
+    try:
+        (tmp_path / "wave").mkdir()
+        os.rename(tmp_path / "a.gif", os.fsencode(tmp_path) + b"/wave/\xe9t\xe9.gif")
+    except OSError:
+        pytest.skip("this file system has no such names")
+    for _ in range(2):
+        data = VideoFolder(tmp_path, SIZE, FRAMES)
+        assert data[0]["video"].shape == (3, FRAMES, SIZE, SIZE)
 
 
 def test_a_clip_that_breaks_in_the_middle_ends_there_or_is_an_error(tmp_path):

@@ -62,15 +62,3 @@ def value_of(option: str, arguments: list[str]) -> str | None:
 def file_name(text: str) -> str:
     """A label or an image's name, fit for a file name everywhere."""
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in text)
-
-
-def write_flo(path: Path, flow: Any) -> None:
-    """Write normalized flow `(2, h, w)` as a Middlebury `.flo` file: pixels, row by row, x and y interleaved."""
-    import numpy as np
-
-    _, h, w = flow.shape
-    pixels = flow.numpy() * np.array([w / 2, h / 2], dtype=np.float32)[:, None, None]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "wb") as file:
-        file.write(b"PIEH" + np.array([w, h], dtype="<i4").tobytes())
-        file.write(pixels.transpose(1, 2, 0).astype("<f4").tobytes())

@@ -1,7 +1,7 @@
 """`lfdm train`: one stage, with the defaults of a preset and overrides for everything."""
 
 import inspect
-import json
+import os
 import re
 import sys
 from dataclasses import dataclass, field, fields, make_dataclass
@@ -13,7 +13,12 @@ from tyro.conf import arg
 from ..cli import UsageError, parse
 from .common import Flag, pick, value_of
 
-STAGES = ("autoencoder", "diffusion", "judge")
+STAGES = ("autoencoder", "diffusion", "decoder", "judge")
+NEEDS = {"diffusion": "autoencoder", "decoder": "checkpoint"}  # the option without which a stage cannot start
+MEANING = {
+    "autoencoder": "the folder of a finished `lfdm train autoencoder` run",
+    "checkpoint": "the folder of a finished model, or of a finished `lfdm train autoencoder` run",
+}
 
 
 @dataclass(frozen=True)
@@ -28,13 +33,12 @@ class Train:
     """Go on with the run in --out from its newest whole checkpoint, with the options it was started with."""
 
 
-def train(arguments: list[str]) -> None:
-    stage, rest = pick("lfdm train", "STAGE", (*STAGES, "decoder"), arguments)
-    if stage == "decoder":
-        raise UsageError("training the decoder alone is not available yet; autoencoder, diffusion and judge are")
+def train(arguments: list[str]) -> int | None:
+    """Run one stage; in each of the processes that `accelerate launch` started, if it did."""
+    stage, rest = pick("lfdm train", "STAGE", STAGES, arguments)
     from .. import training
-    from ..checkpoints import make_config
     from ..training.loop import Stopped
+    from ..training.records import read_run
 
     preset = value_of("--preset", rest) or "faces64"
     if preset not in training.PRESETS:
@@ -42,16 +46,30 @@ def train(arguments: list[str]) -> None:
     default = getattr(training.PRESETS[preset], stage)
     recipe = Path(value_of("--out", rest) or ".") / "recipe.json"
     if "--resume" in rest and recipe.is_file():
-        default = make_config(type(default), json.loads(recipe.read_text())["config"], recipe)
+        default = read_run(type(default), recipe)
     options, config = parse_run(f"lfdm train {stage}", rest, preset, default)
-    if stage == "diffusion" and not config.autoencoder:
-        raise UsageError("--autoencoder FOLDER is missing: the folder of a finished `lfdm train autoencoder` run")
+    needed = NEEDS.get(stage)
+    if needed and not getattr(config, needed):
+        raise UsageError(f"--{needed} FOLDER is missing: {MEANING[needed]}")
+    main = os.environ.get("RANK", "0") == "0"
     try:
         getattr(training, f"train_{stage}")(config, options.out, options.resume)
     except Stopped as stop:
-        print(f"lfdm: {stop}", file=sys.stderr)
-        return 130
-    print(f"done: {options.out}")
+        if main:
+            print(f"lfdm: {stop}", file=sys.stderr if stop.status else sys.stdout)
+        return stop.status
+    finally:
+        leave_group()
+    if main:
+        print(f"done: {options.out}")
+
+
+def leave_group() -> None:
+    """Part from the other processes of a run, if there are any."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def parse_run(prog: str, arguments: list[str], preset: str, default: Any) -> tuple[Train, Any]:

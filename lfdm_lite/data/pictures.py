@@ -83,7 +83,7 @@ def need(module: str) -> ModuleType:
     try:
         return import_module(module)
     except ImportError as error:
-        package = {"PIL.Image": "pillow", "PIL.ImageOps": "pillow", "av": "av"}[module]
+        package = {"PIL": "pillow", "av": "av"}[module.split(".")[0]]
         raise ImportError(f"pictures and videos need {package}; install it with: pip install {package}") from error
 
 

@@ -1,23 +1,26 @@
 """Your own videos as a data set: films, GIFs and folders of pictures; labels from sub-folders or from a table."""
 
-import csv
-import hashlib
 import warnings
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from jaxtyping import UInt8
+from torch import Tensor
 from torch.utils.data import Dataset
 
-from .media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, count_frames, crop_resize, frame_files, iterate_frames
+from .clip_index import cache_folder, count_clips, index_file
+from .clip_table import Clip, assign_splits, find_clips, read_table
+from .flow_files import has_motion, read_motion
+from .frame_cache import FrameCache
+from .media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, crop_resize, iterate_frames
+from .pictures import to_uint8
 
 Sampling = Literal["uniform", "random", "very_random"]
 SPLITS = ("train", "val", "test", "all")
-SHARES = {"val": 0.1, "test": 0.1}  # of the subjects, or of the clips; the rest is "train"
 TABLE = "clips.csv"  # read if it lies in the root and no other table is named
-UNLABELLED = "unlabelled"  # the label of clips that lie directly in the root
+SHOWN = 20  # clips named in a message
 
 
 def frame_indices(length: int, num_frames: int, sampling: Sampling, rng: np.random.RandomState) -> list[int]:
@@ -52,17 +55,6 @@ def frame_indices(length: int, num_frames: int, sampling: Sampling, rng: np.rand
     return sorted([even[0], *between, even[-1]])
 
 
-@dataclass(frozen=True)
-class Clip:
-    """One clip on disk."""
-
-    path: Path  # a file, or a folder of pictures
-    label_name: str
-    subject: str  # "" where nobody said who it shows
-    split: str = ""  # "" where the table does not say
-    frames: int = 0  # counted when the data set is made
-
-
 class VideoFolder(Dataset):
     """Clips of a folder, cut to a square, resized, and sampled to `num_frames` frames.
 
@@ -71,9 +63,20 @@ class VideoFolder(Dataset):
     if any, its subject. Or a table `root/clips.csv` with columns path (or file), label (or label_name) and, if known,
     subject and split; paths count from the table's folder, and what it does not list is left out.
 
-    An item is `dict(video, label, label_name, subject)`: video (3, num_frames, size, size) in [0, 1], label a number
-    that indexes `.labels`, subject one that indexes `.subjects`, -1 where unknown. Items depend on seed, epoch and
-    index alone, not on workers; call `set_epoch` so that random sampling differs from epoch to epoch.
+    An item is `dict(video, label, label_name, subject)`: video (3, num_frames, size, size) in [0, 1] in steps of
+    1 / 255, label a number that indexes `.labels`, subject one that indexes `.subjects`, -1 where unknown. A clip that
+    is too short repeats its last frame; a warning names such clips. With `with_flow` there are also flow (2,
+    num_frames, size, size), of every frame to the clip's first, normalized, and visible (1, num_frames, size, size)
+    in [0, 1], read from the files beside the clip that `lfdm data export` writes (see `flow_files`).
+
+    Items depend on seed, epoch and index alone, not on workers or on what is cached; call `set_epoch` so that random
+    sampling differs from epoch to epoch.
+
+    Two things are kept in the cache: how many frames each clip has, so that only the first start opens all clips; and
+    all frames of a clip, decoded, cut and resized, from the first time that it is read, up to `cache_gb` gigabytes for
+    all data sets together. A clip that needs more than a sixteenth of that is decoded each time. For training give
+    room for the whole set, 3 * size * size bytes a frame: of a set that is larger most would have left the cache by
+    the time it is wanted again.
 
     Args:
         root: the folder.
@@ -85,10 +88,14 @@ class VideoFolder(Dataset):
         seed: of the sampling.
         on_error: a clip that cannot be read is an error ("raise"), or it is named in a warning and left out ("skip").
         table: a CSV file other than `root/clips.csv`.
+        with_flow: items carry the motion that is stored beside the clips.
+        cache: where the cache lies. True is `$LFDM_CACHE`, or else `$XDG_CACHE_HOME/lfdm_lite` or
+            `~/.cache/lfdm_lite`; None or False is nowhere: all clips are opened each time.
+        cache_gb: limit of the decoded frames in gigabytes; 0 keeps none.
 
     Raises:
         ValueError: no such folder, no clips, a bad table, an unknown option, or an empty split.
-        MediaError: clips that cannot be read, by name, unless they are to be skipped.
+        MediaError: clips that cannot be read or lack their motion, by name, unless they are to be skipped.
     """
 
     def __init__(
@@ -101,6 +108,9 @@ class VideoFolder(Dataset):
         seed: int = 0,
         on_error: str = "raise",
         table: str | Path | None = None,
+        with_flow: bool = False,
+        cache: str | Path | bool | None = True,
+        cache_gb: float | int = 4,
     ):
         frame_indices(1, num_frames, sampling, np.random.RandomState(0))  # refuses an unknown sampling
         for name, value, accepted in (("split", split, SPLITS), ("on_error", on_error, ("raise", "skip"))):
@@ -108,28 +118,26 @@ class VideoFolder(Dataset):
                 raise ValueError(f"{name} {value!r} is not one of: {', '.join(accepted)}")
         if size < 1:
             raise ValueError(f"size is {size}; expected at least 1 pixel")
-        self.root, self.size, self.num_frames = Path(root), size, num_frames
+        if not cache_gb >= 0:
+            raise ValueError(f"cache_gb is {cache_gb}; expected a number of gigabytes, 0 or more")
+        self.root, self.size, self.num_frames, self.with_flow = Path(root), size, num_frames, with_flow
         self.sampling, self.split, self.seed, self.on_error = sampling, split, seed, on_error
-        if not self.root.is_dir():
-            found = "a file" if self.root.exists() else "not there"
-            raise ValueError(f"{self.root} is {found}; expected a folder with one sub-folder of clips per label")
-        table = Path(table) if table is not None else self.root / TABLE
-        listed = _read_table(table) if table != self.root / TABLE or table.exists() else _walk(self.root)
-        if not listed:
-            raise ValueError(
-                f"no clips in {self.root}; expected sub-folders named after labels that hold "
-                f"{', '.join(VIDEO_SUFFIXES)} files or folders of pictures"
-            )
-        clips = self._without_broken(listed)
+        kept_in = cache_folder(cache)
+        clips = self._readable(self._listed(table), kept_in, table)
         self.labels = tuple(sorted({clip.label_name for clip in clips}))
         self.subjects = tuple(sorted({clip.subject for clip in clips} - {""}))
-        part = _assign_splits(clips, self.root)
+        self._label = {name: number for number, name in enumerate(self.labels)}
+        self._subject = {name: number for number, name in enumerate(self.subjects)} | {"": -1}
+        part = assign_splits(clips, self.root)
         self.clips = [clip for clip, its in zip(clips, part, strict=True) if split in ("all", its)]
         if not self.clips:
             raise ValueError(
                 f"split {split!r} of {self.root} is empty: its {len(clips)} clips are not enough for three splits; "
                 "add clips or subjects, or use split='all'"
             )
+        self._warn_of_short_clips()
+        limit = int(cache_gb * 1e9)
+        self._cache = FrameCache(kept_in / "frames", limit) if kept_in is not None and limit > 0 else None
         self._epoch = torch.zeros((), dtype=torch.long).share_memory_()  # so that running workers see it change
 
     def __len__(self) -> int:
@@ -148,24 +156,15 @@ class VideoFolder(Dataset):
         clip = self.clips[index]
         rng = np.random.RandomState([self.seed & 0xFFFFFFFF, int(self._epoch), index])
         wanted = frame_indices(clip.frames, self.num_frames, self.sampling, rng)
-        frames: dict[int, torch.Tensor] = {}
-        try:
-            for i, frame in enumerate(iterate_frames(clip.path)):
-                if i in wanted:
-                    frames[i] = crop_resize(frame.float() / 255, self.size)
-                if i == wanted[-1]:
-                    break
-        except MediaError as error:
-            if self.on_error == "raise" or not frames:
-                raise
-            warnings.warn(f"{error}; going on with the frames before", stacklevel=2)
-        last = max(frames)  # a film may hold fewer frames than it promised: then the last one repeats
-        return {
-            "video": torch.stack([frames[min(i, last)] for i in wanted], dim=1),
-            "label": self.labels.index(clip.label_name),
+        item = {
+            "video": self._frames(clip, wanted).movedim(1, 0).float().div(255),
+            "label": self._label[clip.label_name],
             "label_name": clip.label_name,
-            "subject": self.subjects.index(clip.subject) if clip.subject else -1,
+            "subject": self._subject[clip.subject],
         }
+        if self.with_flow:
+            item["flow"], item["visible"] = read_motion(clip.path, wanted, self.size)
+        return item
 
     def __repr__(self) -> str:
         return (
@@ -177,96 +176,78 @@ class VideoFolder(Dataset):
         """Draw other frames from now on, in running workers too; the same epoch draws the same."""
         self._epoch.fill_(epoch)
 
-    def _without_broken(self, clips: list[Clip]) -> list[Clip]:
-        """Open every clip, decode its first frame, and count its frames."""
-        good, broken = [], []
-        for clip in clips:
-            try:
-                next(iterate_frames(clip.path))
-                good.append(replace(clip, frames=count_frames(clip.path)))
-            except MediaError as error:
-                broken.append(str(error))
+    def _frames(self, clip: Clip, wanted: list[int]) -> UInt8[Tensor, "t 3 h w"]:
+        """The wanted frames, in rising order, from the cache or else decoded; all others are cached on the way."""
+        file = self._cache.file(clip.path, clip.stamp, self.size) if self._cache else None
+        kept = self._cache.read(file, self.size) if file else None
+        if kept is not None:
+            return torch.from_numpy(kept[np.minimum(wanted, len(kept) - 1)])
+        keep = self._cache is not None and self._cache.takes(clip.frames, self.size)
+        needed, end = set(wanted), clip.frames - 1 if keep else wanted[-1]
+        frames: dict[int, Tensor] = {}
+        i, frame = -1, torch.empty(0)
+        try:
+            for i, frame in enumerate(iterate_frames(clip.path)):
+                if keep or i in needed:
+                    frames[i] = self._small(frame)
+                if i == end:
+                    break
+        except MediaError as error:
+            keep = False
+            if i < wanted[-1]:
+                if self.on_error == "raise" or i < 0:
+                    raise
+                warnings.warn(f"{error}; going on with the frames before", stacklevel=3)
+        if keep:
+            self._cache.write(file, torch.stack([frames[n] for n in range(i + 1)]).numpy())
+        elif i not in frames:  # a film may hold fewer frames than it promised: then its last one repeats
+            frames[i] = self._small(frame)
+        return torch.stack([frames[min(n, i)] for n in wanted])
+
+    def _small(self, frame: UInt8[Tensor, "3 h w"]) -> UInt8[Tensor, "3 y x"]:
+        return to_uint8(crop_resize(frame.float() / 255, self.size))
+
+    def _listed(self, table: str | Path | None) -> list[Clip]:
+        """The clips of the folder, or of the table if there is one."""
+        if not self.root.is_dir():
+            found = "a file" if self.root.exists() else "not there"
+            raise ValueError(f"{self.root} is {found}; expected a folder with one sub-folder of clips per label")
+        named = Path(table) if table is not None else self.root / TABLE
+        listed = read_table(named) if table is not None or named.exists() else find_clips(self.root)
+        if not listed:
+            raise ValueError(
+                f"no clips in {self.root}; expected sub-folders named after labels that hold "
+                f"{', '.join(VIDEO_SUFFIXES)} files or folders of pictures"
+            )
+        return listed
+
+    def _readable(self, listed: list[Clip], kept_in: Path | None, table: str | Path | None) -> list[Clip]:
+        """The clips that can be read, with their number of frames."""
+        index = index_file(kept_in, self.root, Path(table) if table is not None else None) if kept_in else None
+        good, broken = count_clips(listed, index, f"counting frames in {self.root.name}")
+        if self.with_flow:
+            still = [clip for clip in good if not has_motion(clip.path)]
+            broken += [f"{clip.path}: no flow and visibility beside it" for clip in still]
+            good = [clip for clip in good if clip not in set(still)]
         if not broken:
             return good
-        more = f"\n  and {len(broken) - 20} more" if len(broken) > 20 else ""
-        names = "".join(f"\n  {line}" for line in broken[:20]) + more
+        names = _lines(broken)
         if self.on_error == "raise" or not good:
             advice = "repair or remove them, or leave them out with on_error='skip'"
-            raise MediaError(f"{len(broken)} of {len(clips)} clips cannot be read; {advice}:{names}")
-        warnings.warn(f"{len(broken)} of {len(clips)} clips cannot be read and are left out:{names}", stacklevel=3)
+            raise MediaError(f"{len(broken)} of {len(listed)} clips cannot be read; {advice}:{names}")
+        warnings.warn(f"{len(broken)} of {len(listed)} clips cannot be read and are left out:{names}", stacklevel=3)
         return good
 
-
-def _is_film(path: Path) -> bool:
-    return path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()
-
-
-def _is_frame_folder(path: Path) -> bool:
-    """A folder of pictures; one that holds films or folders beside them is no clip."""
-    return path.is_dir() and bool(frame_files(path)) and not any(_is_film(p) or p.is_dir() for p in path.iterdir())
+    def _warn_of_short_clips(self) -> None:
+        short = [f"{clip.path}: {clip.frames}" for clip in self.clips if clip.frames < self.num_frames]
+        if short and self.sampling != "very_random":
+            what = f"{len(short)} of {len(self)} clips have fewer than {self.num_frames} frames"
+            warnings.warn(f"{what}; their last frame repeats:{_lines(short)}", stacklevel=3)
 
 
-def _walk(root: Path) -> list[Clip]:
-    """Every film and every folder of pictures below the root, in the order of their names."""
-    found = []
-    for path in sorted(root.rglob("*")):
-        inside = path.relative_to(root).parts
-        if any(part.startswith(".") for part in inside):
-            continue
-        if _is_film(path) or _is_frame_folder(path):
-            label, *between = inside[:-1] or (UNLABELLED,)
-            found.append(Clip(path, label, "/".join(between)))
-    return found
-
-
-def _read_table(path: Path) -> list[Clip]:
-    """The clips that a CSV file lists."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a table that can be read ({error}); expected a CSV file in UTF-8") from error
-    reader = csv.DictReader(text.splitlines())
-    columns = [name.strip() for name in reader.fieldnames or []]
-    reader.fieldnames = columns
-    path_column = next((name for name in ("path", "file") if name in columns), None)
-    label_column = next((name for name in ("label_name", "label") if name in columns), None)
-    if path_column is None or label_column is None:
-        raise ValueError(
-            f"{path}: its columns are {', '.join(columns) or 'missing'}; "
-            "expected path and label, and if known subject and split"
-        )
-    clips = []
-    for number, row in enumerate(reader, start=2):
-        values = {name: (row[name] or "").strip() for name in columns}
-        split = values.get("split", "")
-        if not values[path_column] or not values[label_column]:
-            raise ValueError(f"{path}, line {number}: {path_column} or {label_column} is empty; both are needed")
-        if split not in ("", "train", "val", "test"):
-            raise ValueError(f"{path}, line {number}: split {split!r} is not one of: train, val, test")
-        clips.append(Clip(path.parent / values[path_column], values[label_column], values.get("subject", ""), split))
-    if not clips:
-        raise ValueError(f"{path}: no clips listed; expected one line a clip below the column names")
-    return clips
-
-
-def _assign_splits(clips: list[Clip], root: Path) -> list[str]:
-    """A split for every clip: as the table says, else by subject, else clip by clip.
-
-    Names are ranked by a hash, so that no order of theirs matters; the first ranks are "test", the next "val". From
-    three names on no split is empty.
-    """
-
-    def unit(clip: Clip) -> str:
-        name = clip.path.relative_to(root).as_posix() if clip.path.is_relative_to(root) else str(clip.path)
-        return f"subject {clip.subject}" if clip.subject else f"clip {name}"
-
-    units = {unit(clip) for clip in clips if not clip.split}
-    ranked = sorted(units, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    sizes = {name: max(1, round(share * len(ranked))) if len(ranked) >= 3 else 0 for name, share in SHARES.items()}
-    part = {}
-    for rank, name in enumerate(ranked):
-        part[name] = "test" if rank < sizes["test"] else "val" if rank < sizes["test"] + sizes["val"] else "train"
-    return [clip.split or part[unit(clip)] for clip in clips]
+def _lines(said: list[str]) -> str:
+    more = f"\n  and {len(said) - SHOWN} more" if len(said) > SHOWN else ""
+    return "".join(f"\n  {line}" for line in said[:SHOWN]) + more
 
 
 __all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "VideoFolder", "frame_indices"]

@@ -72,7 +72,7 @@ def main() -> None:
             (
                 f"next epochs, {options.workers} workers, from the cache",
                 f"{cached:.0f} clips/s",
-                "at least 200 clips/s",
+                "200 clips/s or more",
             ),
         ]
         print(f"{len(data)} films of {FRAMES} frames, {SIZE}x{SIZE}, on {os.cpu_count()} cores")

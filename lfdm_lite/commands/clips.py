@@ -1,0 +1,59 @@
+"""Which clips of which data set a command is about."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from ..cli import UsageError
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Which clips of which set."""
+
+    name: Positional[Annotated[str, arg(metavar="SET")]] = "faces"
+    """A procedural set (faces, for one), or a folder of videos."""
+    split: Literal["train", "val", "test", "all"] = "train"
+    """Splits share no person; all is for folders of videos."""
+    clips: int = 12
+    """How many clips."""
+    size: int = 64
+    """Height and width in pixels; 32 to 256 of a procedural set."""
+    num_frames: int = 16
+    """Frames of a clip."""
+    seed: int = 0
+    """Of the procedural clips."""
+    fps: int = 8
+    """Frames a second in what is written."""
+
+
+def is_procedural(clips: Clips) -> bool:
+    """Whether the set is drawn, not read from a folder.
+
+    Raises:
+        UsageError: there is no such set, or no clip is asked for.
+    """
+    from ..data import PROCEDURAL
+
+    if clips.clips < 1:
+        raise UsageError(f"--clips is {clips.clips}; expected at least 1")
+    if clips.name not in PROCEDURAL and not Path(clips.name).is_dir():
+        known = ", ".join(PROCEDURAL)
+        raise UsageError(f"data set {clips.name!r} is not one of: {known}; nor is it a folder of videos")
+    return clips.name in PROCEDURAL
+
+
+def build(clips: Clips) -> Any:
+    """The data set that the options name; of a folder with flow files the items carry flow and visibility too."""
+    from ..data import PROCEDURAL, VideoFolder
+    from ..data.flow_files import has_motion
+
+    if is_procedural(clips):
+        return PROCEDURAL[clips.name](
+            clips.split, size=clips.size, num_frames=clips.num_frames, length=clips.clips, seed=clips.seed
+        )
+    folder = VideoFolder(clips.name, clips.size, clips.num_frames, split=clips.split, seed=clips.seed)
+    folder.with_flow = all(has_motion(clip.path) for clip in folder.clips)
+    return folder

@@ -1,0 +1,153 @@
+"""`lfdm data export`: write a procedural set as videos, a table, and files of flow."""
+
+import csv
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from tyro.conf import arg
+
+from ..cli import UsageError, parse
+from .clips import Clips, build, is_procedural
+from .common import file_name
+
+MADE_FROM = "export.json"  # says what each split in a folder was made from
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write clips as FOLDER/LABEL/NAME.mp4 with a table, FOLDER/clips.csv: what `VideoFolder` reads.
+
+    Splits may be written into one folder one after the other. After an interruption the same command goes on with
+    the clips that are missing.
+    """
+
+    clips: Annotated[Clips, arg(name="")]
+    out: Annotated[Path, arg(metavar="FOLDER")]
+    """Where to write; created if needed."""
+    flow: Literal["none", "npz", "flo", "kitti"] = "none"
+    """True flow with respect to frame 0, and visibility. flo, kitti: folders NAME_flow of Middlebury files or 16-bit
+    KITTI PNGs (pixels; valid everywhere) and NAME_visible of PNGs (white: frame 0 shows it), a file a frame.
+    npz: NAME.npz with the arrays flow (2, T, H, W; normalized) and visible (1, T, H, W)."""
+
+
+def export(arguments: list[str]) -> None:
+    """Write the clips that are not there yet, and a table of them."""
+    options = parse(Export, "lfdm data export", arguments)
+    clips = options.clips
+    if not is_procedural(clips):
+        from ..data import PROCEDURAL
+
+        raise UsageError(f"only procedural sets can be exported ({', '.join(PROCEDURAL)}), not {clips.name!r}")
+    if clips.size % 2:
+        raise UsageError(f"--size is {clips.size}; a film needs an even number of pixels")
+    dataset = build(clips)
+    from tqdm.auto import tqdm
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    remember(options.out / MADE_FROM, clips)
+    rows: list[dict[str, Any]] = []
+    try:
+        for i in tqdm(range(len(dataset)), desc=f"{clips.name}, {clips.split}", unit="clip"):
+            _, label, subject = dataset.scene(i)
+            names = {"label": label, "label_name": dataset.labels[label], "subject": subject}
+            film = Path(file_name(names["label_name"]), f"{clips.split}_{i:05d}.mp4")
+            write_clip(options.out / film, lambda i=i: dataset[i], clips.fps, options.flow)
+            rows.append({"file": film.as_posix(), "split": clips.split} | names)
+    finally:  # what is there after an interruption is a whole data set too
+        if rows:
+            update_table(options.out / "clips.csv", rows)
+    print(f"{len(rows)} clips in {options.out}")
+
+
+def write_clip(film: Path, item: Callable[[], dict[str, Any]], fps: int, flow: str) -> None:
+    """Write what is missing of a clip; the film comes last, so that where it is all is."""
+    from ..data.flow_files import motion_file, motion_path, write_flo, write_kitti_flow, write_visible
+    from ..data.media import write_mp4
+    from ..data.pictures import write_whole
+
+    folders = {"flow": motion_path(film, "flow"), "visible": motion_path(film, "visible")}
+    suffix, write_flow = (".png", write_kitti_flow) if flow == "kitti" else (".flo", write_flo)
+    parts: dict[Path, Callable[[dict[str, Any]], None]] = {}
+    if flow == "npz":
+        parts[motion_file(film)] = lambda clip: write_whole(motion_file(film), lambda path: save_npz(path, clip))
+    elif flow != "none":
+        parts[folders["flow"]] = lambda clip: write_folder(folders["flow"], clip["flow"], suffix, write_flow)
+        parts[folders["visible"]] = lambda clip: write_folder(
+            folders["visible"], clip["visible"], ".png", write_visible
+        )
+    parts[film] = lambda clip: write_mp4(film, clip["video"], fps=fps)
+    missing = [path for path in parts if not path.exists()]
+    if flow in ("flo", "kitti") and folders["flow"].is_dir() and not any(folders["flow"].glob(f"*{suffix}")):
+        raise UsageError(f"{folders['flow']} holds flow in another format; delete it, or export into another folder")
+    if missing:
+        film.parent.mkdir(parents=True, exist_ok=True)
+        clip = item()
+        for path in missing:
+            parts[path](clip)
+
+
+def save_npz(path: Path, clip: dict[str, Any]) -> None:
+    import numpy as np
+
+    with open(path, "wb") as file:
+        np.savez_compressed(file, flow=clip["flow"].numpy(), visible=clip["visible"].numpy())
+
+
+def write_folder(folder: Path, maps: Any, suffix: str, write: Callable[[Path, Any], None]) -> None:
+    """Write maps (c, t, h, w) as a folder of one file a frame, which appears whole or not at all."""
+    temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        for frame, values in enumerate(maps.unbind(1)):
+            write(temporary / f"{frame:03d}{suffix}", values)
+        temporary.chmod(0o755)
+        os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def remember(path: Path, clips: Clips) -> None:
+    """Write down what a split is made from; refuse to go on with one that was made from something else."""
+    from .. import __version__
+    from ..checkpoints import write_json
+
+    made_from = asdict(clips) | {"version": __version__}
+    del made_from["clips"], made_from["split"]  # more clips of the same kind may join
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        before = known.get(clips.split, made_from)
+        differs = sorted(name for name in made_from if before.get(name) != made_from[name])
+    except (ValueError, AttributeError) as error:
+        raise UsageError(f"{path} is damaged; delete it and export into another folder") from error
+    if differs:
+        options = ", ".join(f"{name} {before.get(name)!r}, now {made_from[name]!r}" for name in differs)
+        raise UsageError(
+            f"{path.parent} holds {clips.split!r} clips that were made otherwise ({options}); "
+            "export into another folder, or delete that one"
+        )
+    write_json(path, known | {clips.split: made_from})
+
+
+def update_table(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write a table of clips, whole or not at all; what it listed before stays, save the files listed anew."""
+    from ..checkpoints import write_atomically
+
+    before: list[dict[str, Any]] = []
+    if path.exists():
+        with open(path, newline="", encoding="utf-8") as file:
+            before = list(csv.DictReader(file))
+    new = {row["file"] for row in rows}
+    kept = [row for row in before if row.get("file") not in new and set(row) == set(rows[0])]
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(kept + rows)
+
+    write_atomically(path, write)

@@ -1,0 +1,46 @@
+"""`lfdm data prepare`: the paper's data sets, as they are distributed, to a folder that training reads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ..cli import parse
+from .common import Flag
+
+SHOWN = 20  # lines of a list on the screen; the report has all
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Check one of the paper's data sets, and cut, crop and resize its clips as the paper's code does.
+
+    Says what is missing, what the paper does not use, and what is broken; DST/report.txt has it all. After an
+    interruption the same command goes on. Ends with 1 if a clip is broken: it is left out, the others are there.
+    """
+
+    name: Positional[Annotated[Literal["mug", "mhad", "natops"], arg(metavar="mug|mhad|natops")]]
+    """MUG facial expressions, UTD-MHAD actions, or NATOPS aircraft handling signals."""
+    source: Positional[Annotated[Path, arg(metavar="SRC")]]
+    """The folder into which the set was unpacked; it is only read."""
+    destination: Positional[Annotated[Path, arg(metavar="DST")]]
+    """A new folder; MUG, MHAD, NATOPS and VideoFolder of lfdm_lite.data read it."""
+    size: int = 128
+    """Height and width in pixels; the paper: 128."""
+    workers: int = 0
+    """Clips that are made at a time; 0: one a core, at most 8."""
+    strict: Flag = False
+    """End with an error, before anything is written, if something is missing; and at the first broken clip."""
+
+
+def prepare(arguments: list[str]) -> int:
+    options = parse(Prepare, "lfdm data prepare", arguments)
+    from ..data import prepare as library
+    from ..data.paper_layouts import survey
+
+    found = survey(options.name, options.source)
+    print(found.text(SHOWN), end="\n\n", flush=True)
+    done = library.prepare(found, options.destination, options.size, options.workers, options.strict)
+    print(done.text(SHOWN))
+    return 1 if done.broken else 0

@@ -1,0 +1,208 @@
+"""Flow on disk: what is written reads back, and other tools read the same numbers."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lfdm_lite.data.flow_files import (
+    has_motion,
+    read_flo,
+    read_kitti_flow,
+    read_motion,
+    write_flo,
+    write_kitti_flow,
+    write_visible,
+)
+from lfdm_lite.data.media import MediaError
+from lfdm_lite.flow import in_pixels, normalized
+from lfdm_lite.geometry import identity_grid
+
+WRITERS = [("x.flo", write_flo, read_flo, 1e-5), ("x.png", write_kitti_flow, read_kitti_flow, 0.5 / 64 + 1e-4)]
+formats = pytest.mark.parametrize("name, write, read, error", WRITERS, ids=["middlebury", "kitti"])
+
+
+def pixels(h: int = 5, w: int = 7, seed: int = 0, largest: float = 20) -> torch.Tensor:
+    return (torch.rand(2, h, w, generator=torch.Generator().manual_seed(seed)) * 2 - 1) * largest
+
+
+# ---------------------------------------------------------------- files
+
+
+@formats
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(h=st.integers(1, 9), w=st.integers(1, 9), seed=st.integers(0, 99), largest=st.sampled_from([0.0, 1, 30, 511]))
+def test_a_flow_reads_back_as_it_was_written(tmp_path, name, write, read, error, h, w, seed, largest):
+    flow = pixels(h, w, seed, largest)
+    write(tmp_path / "a folder" / name, normalized(flow[None])[0])
+    back = in_pixels(read(tmp_path / "a folder" / name)[None])[0]
+    torch.testing.assert_close(back, flow, atol=error, rtol=1e-5)
+
+
+@formats
+def test_what_is_unknown_stays_unknown(tmp_path, name, write, read, error):
+    flow = pixels()
+    flow[0, 1, 2], flow[1, 3, 4] = float("nan"), float("inf")
+    write(tmp_path / name, flow)
+    unknown = read(tmp_path / name).isnan()
+    assert unknown[:, 1, 2].all() and unknown[:, 3, 4].all() and unknown.sum() == 4
+
+
+def test_opencv_reads_the_same_pixels_from_a_middlebury_file(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    write_flo(tmp_path / "x.flo", normalized(pixels()[None])[0])
+    if not hasattr(cv2, "readOpticalFlow"):
+        pytest.skip("this OpenCV is built without its reader of optical flow")
+    np.testing.assert_allclose(cv2.readOpticalFlow(str(tmp_path / "x.flo")).transpose(2, 0, 1), pixels(), atol=1e-5)
+
+
+def test_we_read_the_middlebury_files_that_opencv_writes(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    if not hasattr(cv2, "writeOpticalFlow"):
+        pytest.skip("this OpenCV is built without its writer of optical flow")
+    cv2.writeOpticalFlow(str(tmp_path / "x.flo"), pixels().permute(1, 2, 0).numpy())
+    torch.testing.assert_close(in_pixels(read_flo(tmp_path / "x.flo")[None])[0], pixels())
+
+
+def test_opencv_finds_kitti_numbers_in_a_kitti_file(tmp_path):
+    """Of the benchmark's definition: x = (red - 2^15) / 64, y = (green - 2^15) / 64, blue = 1 where known."""
+    cv2 = pytest.importorskip("cv2")
+    flow = torch.zeros(2, 4, 6)
+    flow[:, 1, 2] = torch.tensor([1.5, -2.25])
+    flow[0, 3, 5] = float("nan")
+    write_kitti_flow(tmp_path / "x.png", normalized(flow[None])[0])
+    blue, green, red = cv2.imread(str(tmp_path / "x.png"), cv2.IMREAD_UNCHANGED).transpose(2, 0, 1)
+    assert red.dtype == np.uint16 and red.shape == (4, 6)
+    assert red[1, 2] == 32768 + 96 and green[1, 2] == 32768 - 144 and blue[1, 2] == 1
+    assert red[0, 0] == green[0, 0] == 32768 and (red[3, 5], green[3, 5], blue[3, 5]) == (0, 0, 0)
+    assert blue.sum() == 4 * 6 - 1
+
+
+def test_we_read_the_kitti_files_that_opencv_writes(tmp_path):
+    cv2 = pytest.importorskip("cv2")
+    values = np.random.default_rng(0).integers(0, 2**16, (3, 5, 3)).astype(np.uint16)
+    values[..., 0] = 1
+    cv2.imwrite(str(tmp_path / "x.png"), values)
+    x, y = in_pixels(read_kitti_flow(tmp_path / "x.png")[None])[0].numpy()
+    np.testing.assert_allclose(x, (values[..., 2].astype(float) - 32768) / 64, atol=1e-4)
+    np.testing.assert_allclose(y, (values[..., 1].astype(float) - 32768) / 64, atol=1e-4)
+
+
+def test_motion_that_a_kitti_file_cannot_hold_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="motion by 512 pixels; .* use a .flo file"):
+        write_kitti_flow(tmp_path / "x.png", normalized(torch.full((1, 2, 3, 3), 512.0))[0])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "content, message",
+    [
+        (None, "no such file"),
+        (b"", "an empty file"),
+        (b"PIE", "does not start like a .flo file"),
+        (b"HEIP" + bytes(20), "does not start like a .flo file"),
+        (b"PIEH" + bytes(8), "for a flow of 0x0 pixels"),
+        (b"PIEH" + np.array([3, 2], "<i4").tobytes() + bytes(47), "59 bytes for a flow of 3x2 pixels; expected 60"),
+    ],
+)
+def test_a_broken_middlebury_file_is_named(tmp_path, content, message):
+    if content is not None:
+        (tmp_path / "x.flo").write_bytes(content)
+    with pytest.raises(MediaError, match=f"x.flo: .*{message}"):
+        read_flo(tmp_path / "x.flo")
+
+
+def test_a_broken_kitti_file_is_named(tmp_path):
+    write_visible(tmp_path / "grey.png", torch.ones(1, 3, 3))
+    with pytest.raises(MediaError, match="grey.png: pixels are gray, not three channels of 16 bits"):
+        read_kitti_flow(tmp_path / "grey.png")
+    (tmp_path / "text.png").write_text("not a picture")
+    with pytest.raises(MediaError, match="text.png: not a PNG that can be read"):
+        read_kitti_flow(tmp_path / "text.png")
+    write_kitti_flow(tmp_path / "cut.png", pixels(40, 40))
+    whole = (tmp_path / "cut.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(MediaError, match="cut.png: "):
+        read_kitti_flow(tmp_path / "cut.png")
+
+
+@formats
+def test_a_wrong_suffix_is_refused(tmp_path, name, write, read, error):
+    with pytest.raises(MediaError, match="must end in"):
+        write(tmp_path / "x.jpg", pixels())
+
+
+# ---------------------------------------------------------------- the motion of a clip
+
+
+def write_motion(clip: Path, flow: torch.Tensor, visible: torch.Tensor, suffix: str) -> None:
+    write = write_flo if suffix == ".flo" else write_kitti_flow
+    for i in range(flow.shape[1]):
+        write(clip.with_name(f"{clip.stem}_flow") / f"{i:03d}{suffix}", flow[:, i])
+        write_visible(clip.with_name(f"{clip.stem}_visible") / f"{i:03d}.png", visible[:, i])
+
+
+def turning(t: int, size: int) -> torch.Tensor:
+    """Frame i: everything turned by i tenths of a radian about the middle."""
+    x, y = identity_grid(size, size)
+    angles = torch.arange(t).view(t, 1, 1) / 10
+    return torch.stack([angles.cos() * x - angles.sin() * y - x, angles.sin() * x + angles.cos() * y - y])
+
+
+@pytest.mark.parametrize("suffix", [".flo", ".png", ".npz"])
+def test_the_motion_of_the_wanted_frames_comes_back(tmp_path, suffix):
+    clip, flow = tmp_path / "clip.mp4", turning(4, 16)
+    visible = (torch.rand(1, 4, 16, 16) > 0.3).float()
+    assert not has_motion(clip)
+    if suffix == ".npz":
+        np.savez(clip.with_suffix(".npz"), flow=flow.numpy(), visible=visible.numpy())
+    else:
+        write_motion(clip, flow, visible, suffix)
+    assert has_motion(clip)
+    wanted = [0, 2, 3, 3]
+    got_flow, got_visible = read_motion(clip, wanted, 16)
+    torch.testing.assert_close(got_flow, flow[:, wanted], atol=0.002, rtol=0)
+    assert got_visible.equal(visible[:, wanted])
+
+
+def test_a_turn_is_the_same_turn_at_another_size(tmp_path):
+    write_motion(tmp_path / "clip.mp4", turning(3, 32), torch.ones(1, 3, 32, 32), ".flo")
+    flow, visible = read_motion(tmp_path / "clip.mp4", [0, 1, 2], 16)
+    torch.testing.assert_close(flow, turning(3, 16), atol=0.01, rtol=0)
+    assert visible.eq(1).all() and flow.shape == (2, 3, 16, 16)
+
+
+def test_cutting_a_wide_clip_keeps_its_motion_in_pixels(tmp_path):
+    moved = torch.tensor([3.0, -2.0]).view(1, 2, 1, 1).expand(1, 2, 8, 12)
+    write_motion(tmp_path / "clip.mp4", normalized(moved).transpose(0, 1), torch.ones(1, 1, 8, 12), ".flo")
+    flow, _ = read_motion(tmp_path / "clip.mp4", [0], 8)
+    torch.testing.assert_close(in_pixels(flow[None])[0, :, 0], moved[0, :, :, 2:10])
+
+
+def test_where_the_flow_is_unknown_the_pixel_counts_as_hidden(tmp_path):
+    flow = torch.full((2, 1, 4, 4), 0.5)
+    flow[:, 0, 1, 2] = float("nan")
+    write_motion(tmp_path / "clip.mp4", flow, torch.ones(1, 1, 4, 4), ".png")
+    got, visible = read_motion(tmp_path / "clip.mp4", [0], 4)
+    assert visible[0, 0, 1, 2] == 0 and visible.sum() == 15 and (got[:, 0, 1, 2] == 0).all() and got.isfinite().all()
+
+
+def test_missing_motion_is_named(tmp_path):
+    clip = tmp_path / "clip.mp4"
+    with pytest.raises(MediaError, match="clip.mp4: no flow; expected the folder clip_flow or clip.npz beside it"):
+        read_motion(clip, [0], 4)
+    write_motion(clip, turning(2, 8), torch.ones(1, 2, 8, 8), ".flo")
+    with pytest.raises(MediaError, match="clip_flow: 2 files; frame 2 of clip.mp4 has none"):
+        read_motion(clip, [0, 2], 4)
+    write_visible(tmp_path / "clip_visible" / "001.png", torch.ones(1, 4, 8))
+    with pytest.raises(MediaError, match="frame 1 of its flow and visibility have 8x8 and 8x4 pixels"):
+        read_motion(clip, [1], 4)
+    np.savez(tmp_path / "clip.npz", flow=np.zeros((2, 1, 4, 4)), seen=np.zeros((1, 1, 4, 4)))
+    with pytest.raises(MediaError, match="clip.npz: cannot be read .*; expected arrays flow"):
+        read_motion(clip, [0], 4)
+    np.savez(tmp_path / "clip.npz", flow=np.zeros((1, 2, 4, 4)), visible=np.zeros((1, 1, 4, 4)))
+    with pytest.raises(MediaError, match=r"clip.npz: flow and visible are \(1, 2, 4, 4\)"):
+        read_motion(clip, [0], 4)
