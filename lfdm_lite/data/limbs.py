@@ -17,25 +17,29 @@ Track = Float[Tensor, "t 2"]  # a joint's place in normalized image coordinates,
 SHORTEST = 0.15  # of the length: a segment that points at the viewer is a stub, not a line
 
 
-def bone(start: Track, end: Track, length: float) -> LayerMotion:
+def bone(start: Track, end: Track, length: float, width: Tensor | float = 1.0) -> LayerMotion:
     """The motion that lays the canonical segment from (0, 0) to (0, length) between two tracks.
 
     Args:
         length: of the segment in canonical units, those of the image; above 0.
+        width: a scale across the segment, (t,) if it changes: a trunk that turns sideways gets narrower.
     """
     along = end - start
     found = along.norm(dim=-1, keepdim=True)
     direction = along / found.clamp(min=1e-6)
     stretch = (found / length).clamp(min=SHORTEST)
     across = torch.stack([direction[:, 1], -direction[:, 0]], -1)  # a quarter turn: x when the segment hangs down
+    across = across * torch.as_tensor(width)[..., None]
     return LayerMotion(torch.stack([across, direction * stretch, start], -1))
 
 
-def limb(start: Track, end: Track, length: float, radii: tuple[float, float], paint: Field) -> Layer:
+def limb(
+    start: Track, end: Track, length: float, radii: tuple[float, float], paint: Field, width: Tensor | float = 1.0
+) -> Layer:
     """A segment with round ends.
 
     Args:
-        length: see `bone`.
+        length, width: see `bone`.
         radii: half its width at the first and the second joint.
         paint: in canonical coordinates.
     """
@@ -43,7 +47,7 @@ def limb(start: Track, end: Track, length: float, radii: tuple[float, float], pa
     widest = max(radii)
     box = (-widest, -first, widest, length + second)
     shape = lambda x, y: taper(x, y, length, first, second)  # noqa: E731
-    return Layer(shape, paint, bone(start, end, length), box)
+    return Layer(shape, paint, bone(start, end, length, width), box)
 
 
 def taper(x: Tensor, y: Tensor, length: float, first: float, second: float) -> Tensor:
@@ -52,7 +56,7 @@ def taper(x: Tensor, y: Tensor, length: float, first: float, second: float) -> T
     return x.hypot(y - along * length) - (first + (second - first) * along)
 
 
-def turned(angles: Sequence[Tensor], lengths: Sequence[float], start: Track) -> list[Track]:
+def turned(angles: Sequence[Tensor], lengths: Sequence[Tensor | float], start: Track) -> list[Track]:
     """A chain of joints: each segment hangs at its own angle from the end of the one before.
 
     Args:
