@@ -49,16 +49,12 @@ def sinusoids(position: Real[Tensor, " n"], dim: int, max_period: float = 10_000
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 
 
-def rotary_angles(count: int, dim: int, device: torch.device, turned: int | None = None) -> Float[Tensor, "t {dim}"]:
+def rotary_angles(count: int, dim: int, device: torch.device) -> Float[Tensor, "t {dim}"]:
     """Angle by which frame k turns the dim / 2 pairs of features, in radians: k times a frequency per pair.
-
-    The first `turned` / 2 pairs turn (None: all), the others have the angle 0.
 
     Source: Su et al. 2021, rotary position embedding.
     """
-    turned = dim if turned is None else turned
-    frequency = 10_000.0 ** (-torch.arange(0, turned, 2, device=device) / turned)
-    frequency = F.pad(frequency, (0, (dim - turned) // 2))
+    frequency = 10_000.0 ** (-torch.arange(0, dim, 2, device=device) / dim)
     return (torch.arange(count, device=device)[:, None] * frequency).repeat(1, 2)
 
 
@@ -121,31 +117,20 @@ class RelativePositionBias(nn.Module):
 class FramePositions(nn.Module):
     """Computes `Frames` for a number of frames; no rotary angles, no absolute embedding where their width is None."""
 
-    def __init__(
-        self,
-        heads: int,
-        rotary_dim: int | None,
-        embedding_dim: int | None,
-        turned: int | None = None,
-        num_buckets: int = 32,
-        max_distance: int = 32,
-    ):
+    def __init__(self, heads: int, rotary_dim: int | None, embedding_dim: int | None):
         super().__init__()
-        self.rotary_dim, self.embedding_dim, self.turned = rotary_dim, embedding_dim, turned
-        self.bias = RelativePositionBias(heads, num_buckets, max_distance)
+        self.rotary_dim, self.embedding_dim = rotary_dim, embedding_dim
+        self.bias = RelativePositionBias(heads)
 
     def forward(self, count: int) -> Frames:
-        device = self.bias.table.weight.device
-        angle = None if self.rotary_dim is None else rotary_angles(count, self.rotary_dim, device, self.turned)
-        frame = torch.arange(count, device=device, dtype=torch.float32)
-        embedding = None if self.embedding_dim is None else sinusoids(frame, self.embedding_dim, max_period=100.0)
-        return Frames(
-            count,
-            None if angle is None else angle.cos(),
-            None if angle is None else angle.sin(),
-            self.bias(count),
-            embedding,
-        )
+        device, cos, sin, embedding = self.bias.table.weight.device, None, None, None
+        if self.rotary_dim is not None:
+            angle = rotary_angles(count, self.rotary_dim, device)
+            cos, sin = angle.cos(), angle.sin()
+        if self.embedding_dim is not None:
+            frame = torch.arange(count, device=device, dtype=torch.float32)
+            embedding = sinusoids(frame, self.embedding_dim, max_period=100.0)
+        return Frames(count, cos, sin, self.bias(count), embedding)
 
 
 class TemporalAttention(nn.Module):
@@ -155,28 +140,16 @@ class TemporalAttention(nn.Module):
         x: frames of clips, `bt = b * frames.count`.
         frames: from `FramePositions`.
 
-    Args:
-        norm_shift: the layer norm adds a learned shift after its learned scale.
-        out_bias: the last projection has a bias.
-
     Source: Ho et al. 2022 (video diffusion models), factorized space-time attention; LFDM, stage two.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        heads: int,
-        head_dim: int,
-        embedding_dim: int | None,
-        norm_shift: bool = True,
-        out_bias: bool = True,
-    ):
+    def __init__(self, dim: int, heads: int, head_dim: int, embedding_dim: int | None):
         super().__init__()
         self.heads = heads
-        self.norm = nn.LayerNorm(dim, bias=norm_shift)
+        self.norm = nn.LayerNorm(dim)
         self.frame = None if embedding_dim is None else nn.Linear(embedding_dim, dim)
         self.to_qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
-        self.to_out = nn.Linear(heads * head_dim, dim, bias=out_bias)
+        self.to_out = nn.Linear(heads * head_dim, dim)
 
     def forward(self, x: Float[Tensor, "bt c h w"], frames: Frames) -> Float[Tensor, "bt c h w"]:
         clips = rearrange(x, "(b t) c h w -> b t (h w) c", t=frames.count)
@@ -200,17 +173,15 @@ class TemporalAttention(nn.Module):
 class SpatialAttention(nn.Module):
     """Every pixel looks at all pixels of its frame: cost grows with the square of the number of pixels.
 
-    Args: as of `TemporalAttention`.
-
     Source: Ho et al. 2022 (video diffusion models), factorized space-time attention.
     """
 
-    def __init__(self, dim: int, heads: int, head_dim: int, norm_shift: bool = True, out_bias: bool = True):
+    def __init__(self, dim: int, heads: int, head_dim: int):
         super().__init__()
         self.heads = heads
-        self.norm = nn.LayerNorm(dim, bias=norm_shift)
+        self.norm = nn.LayerNorm(dim)
         self.to_qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
-        self.to_out = nn.Linear(heads * head_dim, dim, bias=out_bias)
+        self.to_out = nn.Linear(heads * head_dim, dim)
 
     def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h w"]:
         maps = rearrange(x, "bt c h w -> bt (h w) c")

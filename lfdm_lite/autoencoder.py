@@ -1,22 +1,19 @@
 """The latent flow auto-encoder (LFAE): one frame explained by warping the latent map of another."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
 import torch
 import torch.nn as nn
 from jaxtyping import Float
 from torch import Tensor
 
-from .geometry import Outside, resize, warp
+from .geometry import resize, warp
 from .layers import ResidualBlock, UpBlock, conv_block, down_block
 from .memory import frames_at_once
 from .motion import FlowPredictor, Motion
 from .regions import BackgroundPredictor, RegionPredictor
-from .variants import parts
-from .variants.autoencoder import Blend, resize_positions
+from .variants.parts import put_in_place
+from .variants.published import PublishedAutoencoder
 
 
 @dataclass(frozen=True)
@@ -39,30 +36,10 @@ class LFAEConfig:
     flow_max_width: int = 128  # widest level; the paper: 1024
     background_width: int = 16  # encoder of the background predictor; the paper: 32
     background_depth: int = 4  # halvings in it; the paper: 5
-
-    # What the published code does otherwise, each by itself; `official.autoencoder.lfae_config` sets them all.
-    corner_grids: bool = False  # coordinates count outermost pixel centres as -1 and 1, sampling does not; theirs: True
-    outside: Outside = "border"  # what a flow finds outside the image: its border repeated, or zeros (theirs)
-    region_padding: int = 3  # of the heat maps' 7x7 convolution, 3 keeps the size; theirs: 3, or 0 for MHAD and NATOPS
-    frames: Literal["principal", "regressed"] = "principal"  # axes of the covariance, or read from the features
-    reflected_frames: bool = False  # the second principal axis points the other way; theirs: True
-    frame_soften: float = 1e-3  # softening of the axes' gradient where the variances meet; theirs: 0
-    frame_floor: float = 1e-6  # least variance along an axis; theirs: none, 1e-12 stands for it
-    axis_sign: Literal["turn", "first", "none"] = "turn"  # of A_s A_d^-1: turn least; first entry above 0 (theirs)
-    bump_spread: float = 1e-4  # added to the variances of the flow predictor's bumps; theirs: 0
-    bump_variance: float | None = None  # the same round bump for every region instead; theirs: None
-    background: Literal["affine", "shift", "perspective"] = "affine"  # what the background may do; theirs: affine
-    background_max_width: int | None = None  # widest level of its predictor; None: flow_max_width; theirs: 1024
-    background_downscale: int | None = None  # image size over its input's; None: region_downscale; theirs: 1
-    strided_downsampling: bool = False  # keeps corners of blocks, not centres, and pads with zeros; theirs: True
-    conv_bias: bool = False  # convolutions have a bias although a batch norm follows; theirs: True
-    absolute_resize: bool = False  # flows are resized as positions, wrong at the border; theirs: True
-    blend_skips: bool = False  # skips replace visible features, before any painting, at every size; theirs: True
-    blend_source: bool = False  # the warped source image replaces the painted one where visible; theirs: True
+    published: PublishedAutoencoder = PublishedAutoencoder()  # what the published code does otherwise; here nothing
 
     def __post_init__(self):
-        if self.blend_skips and not self.skips:
-            raise ValueError("blend_skips=True needs skips=True")
+        self.published.check(self.skips)
 
     @property
     def latent_stride(self) -> int:
@@ -70,32 +47,22 @@ class LFAEConfig:
         return 2**self.num_down
 
 
-def fetch(
-    features: Float[Tensor, "b c h w"],
-    motion: Motion,
-    resize_flow: Callable[..., Tensor] = resize,
-    outside: Outside = "border",
-) -> tuple[Float[Tensor, "bt c h w"], Float[Tensor, "bt 1 h w"]]:
-    """The features warped by the motion and masked, and the mask; frames are folded into the batch.
-
-    `resize_flow` brings the flow to the features' size; `outside` says what lies around them.
-    """
+def fetch(features: Float[Tensor, "b c h w"], motion: Motion) -> Float[Tensor, "bt c h w"]:
+    """The features warped by the motion and masked, m * warp(z, f); frames are folded into the batch."""
     size = features.shape[-2:]
-    flow, occlusion = resize_flow(motion.flow, size), resize(motion.occlusion, size).to(features.dtype)
-    masked = warp(features, flow, occlusion, outside)
-    return tuple(m if m.ndim == 4 else m.transpose(1, 2).flatten(0, 1) for m in (masked, occlusion))
+    masked = warp(features, resize(motion.flow, size), resize(motion.occlusion, size).to(features.dtype))
+    return masked if masked.ndim == 4 else masked.transpose(1, 2).flatten(0, 1)
 
 
 class Concatenate(nn.Sequential):
     """The decoder's own maps beside the fetched ones of a skip, then a conv block."""
 
-    def __init__(self, width: int, bias: bool, fetch: Callable[[Tensor, Motion], tuple[Tensor, Tensor]]):
-        super().__init__(*conv_block(2 * width, width, bias=bias))
+    def __init__(self, width: int):
+        super().__init__(*conv_block(2 * width, width))
         self.fetch = fetch
 
     def forward(self, own: Float[Tensor, "bt c h w"], features: Float[Tensor, "b c h w"], motion: Motion) -> Tensor:
-        masked, _ = self.fetch(features, motion)  # bt c h w
-        return super().forward(torch.cat([own, masked], dim=1))
+        return super().forward(torch.cat([own, self.fetch(features, motion)], dim=1))
 
 
 class Keep(nn.Module):
@@ -103,13 +70,6 @@ class Keep(nn.Module):
 
     def forward(self, own: Float[Tensor, "bt c h w"], features: Float[Tensor, "b c h w"], motion: Motion) -> Tensor:
         return own
-
-
-def skip_merge(config: LFAEConfig, width: int, fetch: Callable[[Tensor, Motion], tuple[Tensor, Tensor]]) -> nn.Module:
-    """What the decoder does with a skip of `width` channels."""
-    if not config.skips:
-        return Keep()
-    return Blend(fetch) if config.blend_skips else Concatenate(width, config.conv_bias, fetch)
 
 
 class LatentFlowAutoencoder(nn.Module):
@@ -128,9 +88,8 @@ class LatentFlowAutoencoder(nn.Module):
         self.config = config
         widths = [min(config.latent_channels, config.width * 2**level) for level in range(config.num_down)]
         widths.append(config.latent_channels)
-        bias = config.conv_bias
-        self.stem = conv_block(3, widths[0], kernel=7, bias=bias)
-        self.down = nn.ModuleList(down_block(a, b, bias) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.stem = conv_block(3, widths[0], kernel=7)
+        self.down = nn.ModuleList(down_block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
         self.regions = RegionPredictor(
             config.num_regions,
             config.region_width,
@@ -138,31 +97,18 @@ class LatentFlowAutoencoder(nn.Module):
             config.region_max_width,
             config.region_downscale,
             config.temperature,
-            **parts.region_parts(config),
         )
         self.background = BackgroundPredictor(
-            config.background_width,
-            config.background_depth,
-            config.background_max_width or config.flow_max_width,
-            config.background_downscale or config.region_downscale,
-            **parts.background_parts(config),
+            config.background_width, config.background_depth, config.flow_max_width, config.region_downscale
         )
-        self.flow = FlowPredictor(
-            config.num_regions,
-            config.flow_width,
-            config.flow_depth,
-            config.flow_max_width,
-            **parts.flow_parts(config),
-        )
-        self.residual = nn.Sequential(*(ResidualBlock(widths[-1], bias) for _ in range(config.num_residual)))
-        self.up = nn.ModuleList(UpBlock(a, b, bias) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.fetch = partial(
-            fetch, resize_flow=resize_positions if config.absolute_resize else resize, outside=config.outside
-        )
-        self.merge_latent = Blend(self.fetch) if config.blend_skips else Keep()
-        self.merge = nn.ModuleList(skip_merge(config, width, self.fetch) for width in widths[-2::-1])
-        self.merge_image = Blend(self.fetch) if config.blend_source else Keep()
+        self.flow = FlowPredictor(config.num_regions, config.flow_width, config.flow_depth, config.flow_max_width)
+        self.residual = nn.Sequential(*(ResidualBlock(widths[-1]) for _ in range(config.num_residual)))
+        self.up = nn.ModuleList(UpBlock(a, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.fetch = fetch  # the published decoder has its own
+        self.merge = nn.ModuleList(Concatenate(width) if config.skips else Keep() for width in widths[-2::-1])
+        self.merge_latent, self.merge_image = Keep(), Keep()  # it merges these too
         self.to_image = nn.Conv2d(widths[0], 3, 7, padding=3)
+        put_in_place(self)  # parts of the published code, where the config names any
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
         """Image → latent map z0, `latent_stride` times smaller."""
@@ -207,8 +153,7 @@ class LatentFlowAutoencoder(nn.Module):
         return torch.cat([self._paint(source, features, Motion(*piece)) for piece in pieces], dim=2)
 
     def _paint(self, source: Tensor, features: list[Tensor], motion: Motion) -> Float[Tensor, "b 3 *t h w"]:
-        x, _ = self.fetch(features[-1], motion)  # m * warp(z0, f)
-        x = self.residual(x)
+        x = self.residual(self.fetch(features[-1], motion))  # (b t) c h/s w/s, what is visible in place
         x = self.merge_latent(x, features[-1], motion)
         for up, merge, skip in zip(self.up, self.merge, features[-2::-1], strict=True):
             x = merge(up(x), skip, motion)

@@ -2,8 +2,7 @@
 
 Symbols, as in Ho et al. 2020 and Salimans & Ho 2022: `alpha_bar[t] = prod (1 - beta)`, `alpha = sqrt(alpha_bar)`,
 `sigma = sqrt(1 - alpha_bar)`, so that x_t = alpha x0 + sigma eps. Steps count from 0 (almost clean) to num_steps - 1
-(almost noise).
-Everything but `pack_motion` and `unpack_motion` works on data of any shape with a batch in front.
+(almost noise). Everything but `pack_motion` and `unpack_motion` works on data of any shape with a batch in front.
 """
 
 import math
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from .geometry import identity_grid
 from .motion import Motion
 from .variants.autoencoder import corner_grid
+from .variants.published import PublishedDiffusion
 
 
 @dataclass(frozen=True)
@@ -27,33 +27,16 @@ class DiffusionConfig:
     schedule: str = "cosine"  # "cosine" or "linear"; paper: cosine
     parameterization: str = "v"  # the network's answer: "eps", "v" or "x0"; paper: eps
     motion: str = "scaled"  # flow: "absolute" grid, "residual" displacement, or that "scaled" to std 1; paper: absolute
-    flow_std: tuple[float, float] = (
-        1.0,
-        1.0,
-    )  # normalized units; standard deviation of flow x and y over the training clips, for "scaled"
+    flow_std: tuple[float, float] = (1.0, 1.0)  # of flow x and y over the training clips, normalized; for "scaled"
     null_probability: float = 0.1  # share of training examples whose label is dropped; paper: 0.1
-    min_snr: float | None = (
-        None  # clamp of the loss weights (Hang et al. 2023: 5); None: plain mean squared error, as in the paper
-    )
-
-    # What the published code does otherwise; `lfdm_lite.official.denoiser.diffusion_config` sets all of it.
-    max_beta: float = 0.999  # largest beta of the cosine schedule; Nichol & Dhariwal: 0.999; code: 0.9999
-    corner_origin: bool = False  # "residual" counts from a grid whose corner pixels sit at -1 and 1; code: yes
-    # Sampling
-    threshold: float | None = None  # quantile of dynamic thresholding; 0: clip to -1 .. 1; None: neither; code: 0.9
-    threshold_eps: bool = True  # thresholding x0 changes eps too, so that both still make up x_t; code: no
-    min_alpha_bar: float | None = None  # least share of signal where sampling starts; None: see `sample`; code: 0
-    spacing: str = "trailing"  # steps of a shorter path: "trailing", or "interior" points of a division; code: interior
-    ddim_eta: float = 0.0  # noise of DDIM, between 0 (none) and 1 (as DDPM); code: 1
-    early_alpha_bar: bool = False  # DDIM steps with the alpha_bar of one step earlier than x0's; code: yes
-    draw_unused: bool = False  # draw noise even where a factor 0 awaits it, so that seeds mean the same; code: yes
+    min_snr: float | None = None  # clamp of the loss weights (Hang et al. 2023: 5); None: all alike, as in the paper
+    published: PublishedDiffusion = PublishedDiffusion()  # what the published code does otherwise; here nothing
 
     def __post_init__(self):
         for field, accepted in [
             ("schedule", ("cosine", "linear")),
             ("parameterization", ("eps", "v", "x0")),
             ("motion", ("absolute", "residual", "scaled")),
-            ("spacing", ("trailing", "interior")),
         ]:
             if getattr(self, field) not in accepted:
                 raise ValueError(f"{field}={getattr(self, field)!r}: accepted are {', '.join(map(repr, accepted))}")
@@ -63,10 +46,6 @@ class DiffusionConfig:
             raise ValueError(f"null_probability={self.null_probability}: must be between 0 and 1")
         if min(self.flow_std) <= 0:
             raise ValueError(f"flow_std={self.flow_std}: both must be positive")
-        if not 0 < self.max_beta < 1:
-            raise ValueError(f"max_beta={self.max_beta}: must be between 0 and 1")
-        if self.threshold is not None and not 0 <= self.threshold <= 1:
-            raise ValueError(f"threshold={self.threshold}: must be a quantile, between 0 and 1")
 
 
 @runtime_checkable
@@ -130,7 +109,7 @@ class GaussianDiffusion(nn.Module):
     def exact_betas(self) -> Float[Tensor, " t"]:
         """Share of the signal's variance that each step takes away, in float64 on the CPU."""
         if self.config.schedule == "cosine":
-            return cosine_betas(self.config.num_steps, max_beta=self.config.max_beta)
+            return cosine_betas(self.config.num_steps, max_beta=self.config.published.max_beta)
         return linear_betas(self.config.num_steps)
 
     # The forward process and what can be read back from it
@@ -253,9 +232,7 @@ class GaussianDiffusion(nn.Module):
     # Between motion and the model's data
 
     def pack_motion(self, motion: Motion) -> Float[Tensor, "b 3 t h w"]:
-        """Flow and occlusion as the model sees them: [flow x, flow y, 2 occlusion - 1], the flow as the config's
-        `motion` says.
-        """
+        """What the model sees: [flow x, flow y, 2 occlusion - 1], the flow as the config's `motion` says."""
         flow = motion.flow.float() / self.flow_scale(motion.flow) + self.flow_origin(motion.flow)
         return torch.cat([flow, 2 * motion.occlusion.float() - 1], dim=1)
 
@@ -277,7 +254,7 @@ class GaussianDiffusion(nn.Module):
         h, w = like.shape[-2:]
         if self.config.motion == "absolute":
             return identity_grid(h, w).to(like.device)[:, None]
-        if self.config.motion == "residual" and self.config.corner_origin:
+        if self.config.motion == "residual" and self.config.published.corner_origin:
             return (identity_grid(h, w) - corner_grid(h, w)).to(like.device)[:, None]
         return torch.zeros(2, 1, 1, 1, device=like.device)
 

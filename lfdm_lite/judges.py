@@ -12,16 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from lfdm_lite.checkpoints import (
-    build,
-    load_weights,
-    make_config,
-    read_config,
-    read_fields,
-    read_labels,
-    read_tensors,
-    save_module,
-)
+from . import checkpoints
 
 
 @dataclass(frozen=True)
@@ -114,7 +105,9 @@ class VideoClassifier(nn.Module):
         labels = [str(name) for name in self.labels]
         if len(labels) != self.config.num_labels:
             raise ValueError(f"got {len(labels)} names for a classifier of {self.config.num_labels} labels")
-        return save_module(folder, self, "VideoClassifier", {"labels": labels, "model": asdict(self.config)}, dtype)
+        return checkpoints.save_module(
+            folder, self, "VideoClassifier", {"labels": labels, "model": asdict(self.config)}, dtype
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> "VideoClassifier":
@@ -124,10 +117,11 @@ class VideoClassifier(nn.Module):
             CheckpointError: the folder does not hold a whole, fitting checkpoint.
         """
         config_file = Path(folder) / "config.json"
-        labels, values = read_fields(read_config(folder, "VideoClassifier"), ("labels", "model"), config_file)
-        config = make_config(VideoClassifierConfig, values, f"{config_file}: model")
-        labels = read_labels(labels, config.num_labels, config_file)
-        classifier = build(lambda: cls(config), config_file)
-        load_weights(classifier, read_tensors(folder), folder)
+        stored = checkpoints.read_config(folder, "VideoClassifier")
+        labels, values = checkpoints.read_fields(stored, ("labels", "model"), config_file)
+        config = checkpoints.make_config(VideoClassifierConfig, values, f"{config_file}: model")
+        labels = checkpoints.read_labels(labels, config.num_labels, config_file)
+        classifier = checkpoints.build(lambda: cls(config), config_file)
+        checkpoints.load_weights(classifier, checkpoints.read_tensors(folder), folder)
         classifier.labels = labels
         return classifier.eval()

@@ -7,29 +7,29 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def conv_block(in_channels: int, out_channels: int, kernel: int = 3, bias: bool = False) -> nn.Sequential:
+def conv_block(in_channels: int, out_channels: int, kernel: int = 3) -> nn.Sequential:
     """Convolution, batch norm, ReLU; height and width stay.
 
-    A bias of the convolution changes nothing in training: the norm takes the mean away. So it has none by default.
+    A bias of the convolution would change nothing in training: the norm takes the mean away. So it has none.
     """
     return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=bias),
+        nn.Conv2d(in_channels, out_channels, kernel, padding=kernel // 2, bias=False),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     )
 
 
-def down_block(in_channels: int, out_channels: int, bias: bool = False) -> nn.Sequential:
+def down_block(in_channels: int, out_channels: int) -> nn.Sequential:
     """A conv block, then average pooling: half the height and width."""
-    return nn.Sequential(*conv_block(in_channels, out_channels, bias=bias), nn.AvgPool2d(2))
+    return nn.Sequential(*conv_block(in_channels, out_channels), nn.AvgPool2d(2))
 
 
 class UpBlock(nn.Module):
     """Nearest-neighbour doubling, then a conv block."""
 
-    def __init__(self, in_channels: int, out_channels: int, bias: bool = False):
+    def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        self.conv = conv_block(in_channels, out_channels, bias=bias)
+        self.conv = conv_block(in_channels, out_channels)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b d 2*h 2*w"]:
         return self.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
@@ -38,12 +38,12 @@ class UpBlock(nn.Module):
 class ResidualBlock(nn.Module):
     """Pre-activation residual block: x + conv(relu(norm(conv(relu(norm(x))))))."""
 
-    def __init__(self, channels: int, bias: bool = False):
+    def __init__(self, channels: int):
         super().__init__()
         self.body = nn.Sequential(
             nn.BatchNorm2d(channels),
             nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=bias),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, channels, 3, padding=1),
@@ -61,20 +61,19 @@ class Hourglass(nn.Module):
         width: channels after the first block; each deeper level doubles them, up to `max_width`.
         depth: number of halvings; height and width must be divisible by 2**depth.
         max_width: upper limit of the channels.
-        bias: of the convolutions before batch norms.
 
     The output has `out_channels = width + in_channels` channels: the last features beside the input itself.
     """
 
-    def __init__(self, in_channels: int, width: int, depth: int, max_width: int, bias: bool = False):
+    def __init__(self, in_channels: int, width: int, depth: int, max_width: int):
         super().__init__()
         widths = [in_channels] + [min(max_width, width * 2**level) for level in range(1, depth + 1)]
-        self.down = nn.ModuleList(down_block(a, b, bias) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.down = nn.ModuleList(down_block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
         self.up = nn.ModuleList()
         below = widths[-1]
         for level in reversed(range(depth)):
             out = min(max_width, width * 2**level)
-            self.up.append(UpBlock(below, out, bias))
+            self.up.append(UpBlock(below, out))
             below = out + widths[level]  # the skip is concatenated
         self.depth = depth
         self.out_channels = below

@@ -42,34 +42,27 @@ def sign_of_turn(matrix: Float[Tensor, "*n 2 2"]) -> Float[Tensor, "*n"]:
 
 
 @in_float32
-def affine_motion(matrix: Float[Tensor, "b 2 3"], grid: Float[Tensor, "2 h w"]) -> Float[Tensor, "b 2 h w"]:
-    """Where an affine map sends the positions of a grid."""
-    return torch.einsum("bij,jhw->bihw", matrix[:, :, :2], grid) + matrix[:, :, 2, None, None]
-
-
-@in_float32
 def sparse_motions(
     source: Regions,
     driving: Regions,
-    background: Float[Tensor, "b rows 3"],
+    background: Float[Tensor, "b 2 3"],
     h: int,
     w: int,
     grid_of: Callable[..., Tensor] = identity_grid,
     sign_of: Callable[[Tensor], Tensor] = sign_of_turn,
-    motion_of: Callable[[Tensor, Tensor], Tensor] = affine_motion,
 ) -> Float[Tensor, "b k1 2 {h} {w}"]:
     """Where each of the K + 1 motions (background first) would look in the source, for every driving pixel centre.
 
     Region k: z -> shift_s + A_s A_d^-1 (z - shift_d). An axis has no direction, so A_s A_d^-1 is known up to its
-    sign; `sign_of` chooses, by default the one that turns by less than a right angle. `motion_of` applies the
-    background's matrix.
+    sign; `sign_of` chooses, by default the one that turns by less than a right angle.
     """
     grid = grid_of(h, w, source.shift.device)
     relative = source.affine @ inverse_2x2(driving.affine)
     relative = relative * sign_of(relative)[..., None, None]
     offset = grid - driving.shift[..., None, None]
     of_regions = torch.einsum("bkij,bkjhw->bkihw", relative, offset) + source.shift[..., None, None]
-    return torch.cat([motion_of(background, grid)[:, None], of_regions], dim=1)
+    of_background = torch.einsum("bij,jhw->bihw", background[:, :, :2], grid) + background[:, :, 2, None, None]
+    return torch.cat([of_background[:, None], of_regions], dim=1)
 
 
 class FlowPredictor(nn.Module):
@@ -82,31 +75,16 @@ class FlowPredictor(nn.Module):
         num_regions: K.
         width, depth, max_width: of the hourglass.
         occlusion_bias: start of the occlusion's logit; 1 keeps it near 0.73, away from saturation.
-        bias: of the convolutions before batch norms.
-        outside: what the image is outside itself.
-        shrink, bumps, motions: bring the image to the latent's size; draw the regions; find the K + 1 motions.
 
     Source: LFDM, stage one: latent flow and occlusion map.
     """
 
-    def __init__(
-        self,
-        num_regions: int,
-        width: int,
-        depth: int,
-        max_width: int,
-        occlusion_bias: float = 1.0,
-        *,
-        bias: bool = False,
-        outside: Outside = "border",
-        shrink: Callable[[Tensor, tuple[int, int]], Tensor] = resize,
-        bumps: Callable[[Regions, int, int], Tensor] = gaussian_heatmaps,
-        motions: Callable[[Regions, Regions, Tensor, int, int], Tensor] = sparse_motions,
-    ):
+    def __init__(self, num_regions: int, width: int, depth: int, max_width: int, occlusion_bias: float = 1.0):
         super().__init__()
-        self.outside = outside
-        self.shrink, self.bumps, self.motions = shrink, bumps, motions
-        self.hourglass = Hourglass((num_regions + 1) * 4, width, depth, max_width, bias)
+        # How it sees: the image at the latent's size, the bumps, the K + 1 motions. The published code has its own.
+        self.shrink, self.bumps, self.motions = resize, gaussian_heatmaps, sparse_motions
+        self.outside: Outside = "border"
+        self.hourglass = Hourglass((num_regions + 1) * 4, width, depth, max_width)
         self.to_weights = nn.Conv2d(self.hourglass.out_channels, num_regions + 1, 7, padding=3)
         self.to_occlusion = nn.Conv2d(self.hourglass.out_channels, 1, 7, padding=3)
         nn.init.constant_(self.to_occlusion.bias, occlusion_bias)

@@ -1,8 +1,6 @@
 """The whole road: an image and a label become a video. `LFDM` generates, saves and loads."""
 
 import contextlib
-import math
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +15,7 @@ from .autoencoder import LatentFlowAutoencoder
 from .checkpoints import CONFIG_FILE, WEIGHTS_FILE, build, load_weights, read_tensors, save_module
 from .diffusion import GaussianDiffusion
 from .generated import GeneratedVideo
+from .inputs import check_parts, guidance, label_indices, pair_up, whole_number
 from .loading import KIND, find_folder, read_parts
 from .samplers import SAMPLERS, guided, sample
 from .unet3d import UNet3D
@@ -51,23 +50,9 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         guidance_scale: float | int = 1.5,
     ) -> None:
         super().__init__()
-        labels = [str(label) for label in labels]
-        stride, levels = autoencoder.config.latent_stride, len(unet.config.dim_mults)
-        if len(labels) != unet.config.num_labels or len(set(labels)) != len(labels):
-            count = unet.config.num_labels
-            raise ValueError(f"labels are {labels}; expected {count} different names, one per label of the UNet")
-        if unet.config.feature_channels != autoencoder.config.latent_channels:
-            raise ValueError(
-                f"the UNet expects latents of {unet.config.feature_channels} channels, "
-                f"the auto-encoder makes {autoencoder.config.latent_channels}"
-            )
-        if unet.config.channels != 3:
-            raise ValueError(f"the UNet denoises {unet.config.channels} channels; flow and occlusion are 3")
-        multiple = stride * 2 ** (levels - 1)
-        if image_size < 1 or image_size % multiple:
-            raise ValueError(f"image_size is {image_size}; these networks need a multiple of {multiple}")
+        self.labels = [str(label) for label in labels]
+        check_parts(autoencoder.config, unet.config, self.labels, image_size)
         self.autoencoder, self.unet, self.diffusion = autoencoder, unet, diffusion
-        self.labels = labels
         self.image_size = image_size
         self.guidance_scale = float(guidance_scale)
 
@@ -114,25 +99,21 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
 
         Source: LFDM, inference.
         """
-        guidance_scale = self.guidance_scale if guidance_scale is None else guidance_scale
-        num_frames = self.unet.config.num_frames if num_frames is None else num_frames
-        num_frames = _whole_number("num_frames", num_frames, 1, None)
-        steps = _whole_number("steps", steps, 1, self.diffusion.config.num_steps)
-        seed = int(torch.randint(2**31, ())) if seed is None else _whole_number("seed", seed, None, None)
+        num_frames = whole_number("num_frames", self.unet.config.num_frames if num_frames is None else num_frames, 1)
+        steps = whole_number("steps", steps, 1, self.diffusion.config.num_steps)
+        seed = int(torch.randint(2**31, ())) if seed is None else whole_number("seed", seed)
+        scale = guidance(self.guidance_scale if guidance_scale is None else guidance_scale)
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler {sampler!r} is not one of: {', '.join(SAMPLERS)}")
-        if not isinstance(guidance_scale, int | float) or not math.isfinite(guidance_scale) or guidance_scale < 0:
-            raise ValueError(f"guidance_scale is {guidance_scale!r}; expected a number from 0 (label ignored) upwards")
         label = self.label_indices(label)
-        source = self.prepare_images(image)
-        source, label = _pair_up(source, label)
+        source, label = pair_up(self.prepare_images(image), label)
         source, label = source.to(self.device), label.to(self.device)
 
-        with _evaluation_mode(self):
+        with evaluation_mode(self):
             features = self.autoencoder.encode(source)
             size = self.image_size // self.autoencoder.config.latent_stride
             shape = (len(source), self.unet.config.channels, num_frames, size, size)
-            denoise = guided(self.unet, features, label, float(guidance_scale))
+            denoise = guided(self.unet, features, label, scale)
             x0 = sample(
                 self.diffusion,
                 denoise,
@@ -153,20 +134,7 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         Raises:
             ValueError: a name or index that the model does not have.
         """
-        if isinstance(label, Tensor) or hasattr(label, "tolist"):
-            label = label.tolist()
-        items = list(label) if isinstance(label, list | tuple) else [label]
-        if not items:
-            raise ValueError(f"no label was given; the labels are: {', '.join(self.labels)}")
-        return torch.tensor([self._label_index(item) for item in items])
-
-    def _label_index(self, label: Any) -> int:
-        if isinstance(label, str) and label in self.labels:
-            return self.labels.index(label)
-        if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(self.labels):
-            return label
-        index = "" if isinstance(label, str) else f" (or 0 to {len(self.labels) - 1})"
-        raise ValueError(f"label {label!r} is not one of: {', '.join(self.labels)}{index}")
+        return label_indices(label, self.labels)
 
     def prepare_images(self, image: Any) -> Float[Tensor, "b 3 s s"]:
         """Read one image or several, each cut to its central square and resized to `image_size`.
@@ -242,14 +210,14 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         Raises:
             CheckpointError: no checkpoint there, or a damaged, incomplete or unfitting one; the message names what.
         """
-        options = dict(
+        folder = find_folder(
+            pretrained_model_name_or_path,
             revision=revision,
             cache_dir=cache_dir,
             force_download=force_download,
             local_files_only=local_files_only,
             token=token,
         )
-        folder = find_folder(pretrained_model_name_or_path, **options)
         parts = read_parts(folder)
         model = build(lambda: cls(**parts), folder / CONFIG_FILE)
         load_weights(model, read_tensors(folder), folder / WEIGHTS_FILE)
@@ -261,32 +229,8 @@ def clip_generators(seed: int, count: int) -> list[torch.Generator]:
     return [torch.Generator().manual_seed((seed * 1_000_003 + i) % 2**63) for i in range(count)]
 
 
-def _pair_up(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Repeat one image or one label so that there are as many of both."""
-    if len(images) != len(labels) and 1 not in (len(images), len(labels)):
-        raise ValueError(
-            f"got {len(images)} images and {len(labels)} labels: give one image, one label, or as many of both"
-        )
-    count = max(len(images), len(labels))
-    return images.expand(count, -1, -1, -1), labels.expand(count)
-
-
-def _whole_number(name: str, value: Any, least: int | None, most: int | None) -> int:
-    """`value` as an int within bounds; None is no bound."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} is {value!r}; expected a whole number") from None
-    if (least is not None and number < least) or (most is not None and number > most):
-        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
-        raise ValueError(f"{name} is {number}; expected a whole number {bounds}")
-    return number
-
-
 @contextlib.contextmanager
-def _evaluation_mode(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Normalization uses its running statistics inside; every module's mode is restored after."""
     training = [module for module in model.modules() if module.training]
     model.eval()

@@ -81,29 +81,6 @@ def inverse_2x2(matrix: Float[Tensor, "*n 2 2"]) -> Float[Tensor, "*n 2 2"]:
     return adjugate / (a * d - b * c)[..., None, None]
 
 
-class PrincipalFrames(nn.Module):
-    """Frames from the covariances alone, by `affine_frame`.
-
-    Args:
-        soften, floor: of `affine_frame`.
-        reflected: the second axis points the other way (determinant -1). It cancels in every motion between frames.
-    """
-
-    def __init__(self, soften: float = 1e-3, reflected: bool = False, floor: float = 1e-6):
-        super().__init__()
-        self.soften, self.floor = soften, floor
-        self.register_buffer("axes", torch.tensor([1.0, -1.0 if reflected else 1.0]), persistent=False)
-
-    def forward(
-        self,
-        covariance: Float[Tensor, "b k 2 2"],
-        heatmap: Float[Tensor, "b k h w"],
-        features: Float[Tensor, "b c hf wf"],
-    ) -> tuple[Float[Tensor, "b k 2 2"], Float[Tensor, "b k 2 2"]]:
-        """Covariances and frames; other ways to find them may look at heat maps and features too."""
-        return covariance, affine_frame(covariance, self.floor, self.soften) * self.axes
-
-
 class RegionPredictor(nn.Module):
     """Image → K heat maps → K shifts and affine frames.
 
@@ -112,55 +89,28 @@ class RegionPredictor(nn.Module):
         width, depth, max_width: of the hourglass.
         downscale: heat maps have the image's size divided by this.
         temperature: of the softmax over space; smaller makes sharper regions.
-        padding: of the last convolution; below 3, heat maps are smaller by 2 (3 - padding).
-        bias: of the convolutions before batch norms.
-        down: class of the down-sampling.
-        frames: makes the module that finds the frames, from its channels and padding; principal axes by default.
-        grid_of: coordinates of a heat map's pixels.
 
     Source: LFDM, stage one (the motion model of Siarohin et al. 2021, "Motion Representations for Articulated
     Animation").
     """
 
-    def __init__(
-        self,
-        num_regions: int,
-        width: int,
-        depth: int,
-        max_width: int,
-        downscale: int,
-        temperature: float,
-        *,
-        padding: int = 3,
-        bias: bool = False,
-        down: Callable[[int, int], nn.Module] = AntiAliasedDownsample,
-        frames: Callable[[int, int], nn.Module] = lambda channels, padding: PrincipalFrames(),
-        grid_of: Callable[..., Tensor] = identity_grid,
-    ):
+    def __init__(self, num_regions: int, width: int, depth: int, max_width: int, downscale: int, temperature: float):
         super().__init__()
-        self.down = down(3, downscale)
-        self.hourglass = Hourglass(3, width, depth, max_width, bias)
-        self.to_logits = nn.Conv2d(self.hourglass.out_channels, num_regions, 7, padding=padding)
-        self.frames = frames(self.hourglass.out_channels, padding)
+        self.down = AntiAliasedDownsample(3, downscale)
+        self.hourglass = Hourglass(3, width, depth, max_width)
+        self.to_logits = nn.Conv2d(self.hourglass.out_channels, num_regions, 7, padding=3)
         self.temperature = temperature
-        self.grid_of = grid_of
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Regions:
         features = self.hourglass(self.down(image))  # (b, c, h/d, w/d)
         logits = self.to_logits(features)  # (b, k, h/d, w/d)
         heatmap = (logits.float() / self.temperature).flatten(2).softmax(-1).view(logits.shape)
-        shift, covariance = moments(heatmap, self.grid_of)
-        covariance, affine = self.frames(covariance, heatmap, features)
-        return Regions(shift, covariance, affine, heatmap)
+        return self.describe(heatmap, features)
 
-
-class Affine(nn.Module):
-    """Six numbers are an affine map, row by row."""
-
-    rest = (1.0, 0, 0, 0, 1, 0)  # nothing moves
-
-    def forward(self, numbers: Float[Tensor, "b 6"]) -> Float[Tensor, "b 2 3"]:
-        return numbers.view(-1, 2, 3)
+    def describe(self, heatmap: Float[Tensor, "b k h w"], features: Float[Tensor, "b c hf wf"]) -> Regions:
+        """Shift and frame of each region, from its heat map alone; the published code may look at features too."""
+        shift, covariance = moments(heatmap)
+        return Regions(shift, covariance, affine_frame(covariance), heatmap)
 
 
 class BackgroundPredictor(nn.Module):
@@ -171,33 +121,21 @@ class BackgroundPredictor(nn.Module):
     Args:
         width, depth, max_width: channels after the first block, doubled at each halving up to a limit.
         downscale: the pair is reduced by this first.
-        bias: of the convolutions before batch norms.
-        to_motion: numbers → the matrix of the map; `rest` are the numbers of the identity.
 
     Source: LFDM, stage one (background motion of Siarohin et al. 2021).
     """
 
-    def __init__(
-        self,
-        width: int,
-        depth: int,
-        max_width: int,
-        downscale: int,
-        bias: bool = False,
-        down: Callable[[int, int], nn.Module] = AntiAliasedDownsample,
-        to_motion: nn.Module | None = None,
-    ):
+    def __init__(self, width: int, depth: int, max_width: int, downscale: int):
         super().__init__()
         widths = [6] + [min(max_width, width * 2**level) for level in range(depth)]
-        self.down = down(6, downscale)
-        self.encoder = nn.Sequential(*(down_block(a, b, bias) for a, b in zip(widths[:-1], widths[1:], strict=True)))
-        self.to_motion = to_motion or Affine()
-        self.to_affine = nn.Linear(widths[-1], len(self.to_motion.rest))
+        self.down = AntiAliasedDownsample(6, downscale)
+        self.encoder = nn.Sequential(*(down_block(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True)))
+        self.to_affine = nn.Linear(widths[-1], 6)
         nn.init.zeros_(self.to_affine.weight)
         with torch.no_grad():
-            self.to_affine.bias.copy_(torch.tensor(self.to_motion.rest))
+            self.to_affine.bias.copy_(torch.eye(2, 3).flatten())
 
-    def forward(self, source: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b rows 3"]:
+    def forward(self, source: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 2 3"]:
         features = self.encoder(self.down(torch.cat([source, driving], dim=1)))
         with torch.autocast(source.device.type, enabled=False):
-            return self.to_motion(self.to_affine(features.float().mean(dim=(2, 3))))
+            return self.to_affine(features.float().mean(dim=(2, 3))).view(-1, 2, 3)

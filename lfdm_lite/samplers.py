@@ -1,8 +1,8 @@
 """From noise to data: DDPM, DDIM and DPM-Solver++(2M), classifier-free guidance, dynamic thresholding.
 
 A step goes from a noisier t to a less noisy s, both known by their alpha_bar alone (a float; 1 is clean data), so
-that any spacing of the
-steps works. In the papers' symbols: alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar), lambda = log(alpha / sigma).
+that any spacing of the steps works. In the papers' symbols: alpha = sqrt(alpha_bar), sigma = sqrt(1 - alpha_bar),
+lambda = log(alpha / sigma).
 """
 
 import math
@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .diffusion import Denoiser, GaussianDiffusion, column
+from .variants.sampling import interior_timesteps
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x (b …), t (b,)) -> the network's answer (b …)
 SAMPLERS = ("ddpm", "ddim", "dpm++")
@@ -53,8 +54,9 @@ def ddim_step(
 ) -> Float[Tensor, "b *d"]:
     """x_s = sqrt(alpha_bar_s) x0 + sqrt(1 - alpha_bar_s - sigma^2) eps + sigma noise.
 
-    sigma = eta sqrt((1 - alpha_bar_s) / (1 - alpha_bar_t)) sqrt(1 - alpha_bar_t / alpha_bar_s): 0 follows an ODE, eta
-    = 1 is DDPM.
+    sigma = eta sqrt((1 - alpha_bar_s) / (1 - alpha_bar_t)) sqrt(1 - alpha_bar_t / alpha_bar_s)
+
+    With eta = 0 the path follows an ODE, eta = 1 is DDPM.
 
     Source: Song et al. 2021, denoising diffusion implicit models.
     """
@@ -73,10 +75,9 @@ def dpm_solver_step(
 ) -> Float[Tensor, "b *d"]:
     """x_s = sigma_s / sigma_t x_t - alpha_s (e^-h - 1) D, with h = lambda_s - lambda_t.
 
-    D = (1 + 1 / (2 r)) x0 - 1 / (2 r) x0_before extrapolates the last two estimates of x0, with r = (lambda_t -
-    lambda_before) / h.
-    On the first step, where there is no estimate before, and on the last, where lambda_s is infinite, D = x0: first
-    order.
+    D = (1 + 1 / (2 r)) x0 - 1 / (2 r) x0_before extrapolates the last two estimates of x0, with
+    r = (lambda_t - lambda_before) / h. On the first step, where there is no estimate before, and on the last, where
+    lambda_s is infinite, D = x0: first order.
 
     Source: Lu et al. 2022, DPM-Solver++, the multistep second-order solver.
     """
@@ -108,14 +109,11 @@ def guided(
     """The denoiser `eps_uncond + s (eps_cond - eps_uncond)` of classifier-free guidance, one network call a step.
 
     Args:
-        unet: the network.
         features: z0 of the given images; or one map per frame.
         label: 0 to num_labels - 1.
-        guidance_scale: s; 1 is plain conditional, 0 unconditional (half of the cost each), above 1 exaggerates the
-            label.
+        guidance_scale: s; 1 is plain conditional, 0 unconditional (half the cost each), above 1 exaggerates the label.
 
-    Source: Ho & Salimans 2022, classifier-free guidance. The same holds for v and x0, which are linear in eps at a
-    given x.
+    Source: Ho & Salimans 2022, classifier-free guidance; it holds for v and x0 too, linear in eps at a given x.
     """
     null = torch.full_like(label, unet.null_label)
     if guidance_scale in (0, 1):
@@ -132,12 +130,10 @@ def guided(
 
 
 def dynamic_threshold(x0: Float[Tensor, "b *d"], quantile: float, floor: float = 1.0) -> Float[Tensor, "b *d"]:
-    """Clip each sample to [-s, s], s being that quantile of its |x0| but at least `floor`, and scale by floor / s,
-    back into [-floor, floor].
+    """Clip each sample to [-s, s], s a quantile of its |x0| but at least `floor`, and scale it into [-floor, floor].
 
     Args:
-        quantile: between 0 and 1; Imagen: 0.995, LFDM: 0.9; 0 clips to [-floor, floor], unless all of a sample is
-            outside.
+        quantile: between 0 and 1; Imagen: 0.995, LFDM: 0.9. 0 just clips, unless all of a sample is outside.
         floor: the range of the data.
 
     Source: Saharia et al. 2022 (Imagen), dynamic thresholding.
@@ -157,37 +153,29 @@ def estimate(
     """The x0 and eps that the network makes of x_t; a thresholded x0 brings the eps with which both make up x_t.
 
     Args:
-        threshold: quantile of dynamic thresholding; None: none. With the config's `threshold_eps` off, eps stays as is.
-        threshold_floor: its range is [-threshold_floor, threshold_floor].
+        threshold, threshold_floor: quantile and floor of `dynamic_threshold`; None: no thresholding.
 
     Source: Saharia et al. 2022 (Imagen), dynamic thresholding.
     """
     x0, eps = diffusion.to_x0_eps(x_t, t, denoise(x_t, t).float())
     if threshold is not None:
         x0 = dynamic_threshold(x0, threshold, threshold_floor)
-        if diffusion.config.threshold_eps:
+        if diffusion.config.published.threshold_eps:  # otherwise eps stays as it is
             alpha, sigma = diffusion.at(t, x_t)
             eps = (x_t - alpha * x0) / sigma
     return x0, eps
 
 
-def timesteps(num_steps: int, steps: int, spacing: str = "trailing") -> list[int]:
-    """`steps` of the steps 0 to num_steps - 1, evenly spaced and descending.
-
-    Args:
-        spacing: "trailing" starts at num_steps - 1, pure noise, where sampling has to start. "interior" divides 0 to
-            num_steps into steps + 1 parts and takes the points between them, rounded down: 909 of 1000 for 10 steps.
-            A path of all steps has all of them.
+def timesteps(num_steps: int, steps: int) -> list[int]:
+    """`steps` of the steps 0 to num_steps - 1, evenly spaced and descending, from pure noise at num_steps - 1.
 
     Raises:
         ValueError: if `steps` is not between 1 and num_steps.
 
-    Source: Lin et al. 2024, trailing spacing; LFDM's published code, interior.
+    Source: Lin et al. 2024, trailing spacing.
     """
     if not 1 <= steps <= num_steps:
         raise ValueError(f"steps={steps}: must be between 1 and the {num_steps} steps of the diffusion")
-    if spacing == "interior" and steps < num_steps:
-        return torch.linspace(0, num_steps, steps + 2)[1:-1].long().flip(0).tolist()
     return [round(num_steps - i * num_steps / steps) - 1 for i in range(steps)]
 
 
@@ -216,20 +204,18 @@ def sample(
         shape: of the result, batch first.
         sampler: "ddpm", "ddim" or "dpm++".
         steps: network calls, 1 to num_steps (less the steps that `min_alpha_bar` skips); None: all of them.
-        eta: noise of DDIM; 0 is deterministic, 1 as noisy as DDPM; None: that of the diffusion's config. The other
-            samplers do not use it.
-        threshold: quantile of dynamic thresholding, whose range is [-threshold_floor, threshold_floor]; None: that of
-            the diffusion's config, which may be None too, for none.
-        min_alpha_bar: start at the noisiest step with this share of signal; None: as the diffusion's config says, or,
-            if that is None too, 1e-3 for an eps network, else 0.
+        eta: noise of DDIM, and of no other sampler; 0 is deterministic, 1 as noisy as DDPM; None: 0.
+        threshold, threshold_floor: quantile and floor of `dynamic_threshold`; None: no thresholding.
+        min_alpha_bar: start at the noisiest step with this share of signal; None: 1e-3 for an eps network, else 0.
             An eps network's error is divided by sqrt(alpha_bar) in x0: at the last step of the cosine schedule 0.01
             becomes 200, which a few steps do not forget. v and x0 networks have no such step.
-        generator: source of all noise; drawn on the generator's device, so that a CPU generator gives the same clip
-            on every device.
-            A list has one generator per sample, whose noise is then independent of the size of the batch.
+        generator: source of all noise; drawn on its device, so that a CPU generator gives the same clip everywhere. A
+            list has one generator per sample, whose noise is then independent of the size of the batch.
         noise: given in place of all drawn noise, in the order in which it would be drawn.
         progress: show a progress bar.
         callback: called after each step with (index of the step, t, x after the step, estimate of x0).
+
+    Where eta, threshold or min_alpha_bar is None, a diffusion of the published code brings its own.
 
     Raises:
         ValueError: for an unknown sampler, or steps out of range.
@@ -238,11 +224,11 @@ def sample(
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler={sampler!r}: accepted are {', '.join(map(repr, SAMPLERS))}")
-    config, device = diffusion.config, diffusion.alpha_bar.device
+    published, device = diffusion.config.published, diffusion.alpha_bar.device
     alpha_bar = [*diffusion.exact_alpha_bar().tolist(), 1.0]  # at index -1: clean data
-    threshold = config.threshold if threshold is None else threshold
-    eta = config.ddim_eta if eta is None else eta
-    early = 1 if sampler == "ddim" and config.early_alpha_bar else 0
+    threshold = published.threshold if threshold is None else threshold
+    eta = published.ddim_eta if eta is None else eta
+    early = 1 if sampler == "ddim" and published.early_alpha_bar else 0
     path = sampling_path(diffusion, steps, min_alpha_bar)
     draws = draw_noise(shape, generator, device) if noise is None else iter(noise)
 
@@ -252,7 +238,7 @@ def sample(
         step = torch.full(shape[:1], t, device=device)
         x0, eps = estimate(diffusion, denoise, x, step, threshold, threshold_floor)
         alpha_bar_t, alpha_bar_s = alpha_bar[t - early], 1.0 if last else alpha_bar[path[i + 1] - early]
-        z = next(draws).to(device) if needs_noise(sampler, eta, last, config.draw_unused) else torch.zeros_like(x)
+        z = next(draws).to(device) if needs_noise(sampler, eta, last, published.draw_unused) else torch.zeros_like(x)
         if sampler == "dpm++":
             x = dpm_solver_step(x, x0, x0_before, alpha_bar_t, alpha_bar_s, alpha_bar_before)
         elif last:
@@ -269,13 +255,15 @@ def sample(
 
 def sampling_path(diffusion: GaussianDiffusion, steps: int | None, min_alpha_bar: float | None) -> list[int]:
     """The steps that `sample` visits, noisiest first; its arguments mean what they mean there."""
-    config = diffusion.config
+    published = diffusion.config.published
     if min_alpha_bar is None:
-        min_alpha_bar = config.min_alpha_bar
+        min_alpha_bar = published.min_alpha_bar
     if min_alpha_bar is None:
-        min_alpha_bar = 1e-3 if config.parameterization == "eps" else 0.0
+        min_alpha_bar = 1e-3 if diffusion.config.parameterization == "eps" else 0.0
     usable = int((diffusion.exact_alpha_bar() >= min_alpha_bar).sum())
-    return timesteps(usable, usable if steps is None else steps, config.spacing)
+    path = timesteps(usable, usable if steps is None else steps)
+    interior = published.spacing == "interior" and len(path) < usable
+    return interior_timesteps(usable, len(path)) if interior else path
 
 
 def draw_noise(

@@ -1,5 +1,6 @@
 """The denoiser of stage two: a UNet over clips of latent motion, with convolutions in space and attention in time."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from .attention import FramePositions, Frames, LinearSpatialAttention, SpatialAttention, TemporalAttention, sinusoids
 from .memory import keeping_all, keeping_inputs
-from .variants.denoiser import FIRST_SKIPS, Grow, LabelVectors, NoCondition, check_fields, last_layers
+from .variants.denoiser import put_in_place
+from .variants.published import PublishedDenoiser
 
 
 @dataclass(frozen=True)
@@ -34,22 +36,7 @@ class UNet3DConfig:
     init_kernel: int = 7  # pixels, size of the first convolutions; paper: 7
     frame_index: bool = True  # give the network each frame's place in the clip, -1 to 1, as an input channel; paper: no
     frame_embedding: bool = True  # add sinusoids of the frame's index in the temporal attentions; paper: no
-
-    # What the published code does otherwise; `lfdm_lite.official.denoiser.unet_config` sets all of it.
-    label_dim: int | None = None  # numbers of a label's vector; None: 4 * dim; 0: no labels; code: 768
-    fixed_labels: bool = False  # the vectors of labels are given, as a text encoder's are, not learned; code: yes
-    learned_null: bool = True  # with fixed labels: the vector of "no condition" is learned, else zeros; code: NATOPS
-    spatial_head_dim: int | None = None  # features of a head of the spatial attentions; None: head_dim; code: 32
-    rotary_dim: int | None = None  # features of a head that rotary embeddings turn; None: all; code: at most 32
-    upsampling: str = "nearest"  # "nearest" and a convolution, or "transposed" convolution; code: both, by data set
-    upsampling_padding: str = "zeros"  # of the convolution after "nearest", "zeros" or "reflect"; code: reflect
-    norm_shift: bool = True  # the layer norms of the attentions learn a shift beside the scale; code: no
-    attention_bias: bool = True  # bias in the last projection of temporal and full attention; code: no
-    last_condition: bool = True  # the last residual block sees the diffusion step and the label; code: no
-    first_skip: str = "attention"  # the last block sees the first "convolution", or what "attention" made of it; code:
-    # convolution
-    split_heads: tuple[int, ...] | None = None  # output channels of heads that have a last block each; None: one
-    # head; code: 2 (flow), 1 (occlusion)
+    published: PublishedDenoiser = PublishedDenoiser()  # what the published code does otherwise; here nothing
 
     def __post_init__(self):
         if len(self.spatial_kinds) != len(self.dim_mults):
@@ -62,7 +49,7 @@ class UNet3DConfig:
             raise ValueError(f"spatial_attention has {sorted(unknown)}: accepted are 'none', 'linear' and 'full'")
         if self.dim % self.norm_groups or self.dim % 2:
             raise ValueError(f"dim={self.dim} must be even and a multiple of norm_groups={self.norm_groups}")
-        check_fields(self)
+        self.published.check(self.channels)
 
     @property
     def spatial_kinds(self) -> tuple[str, ...]:
@@ -72,7 +59,7 @@ class UNet3DConfig:
     @property
     def label_width(self) -> int:
         """Numbers of a label's vector."""
-        return 4 * self.dim if self.label_dim is None else self.label_dim
+        return 4 * self.dim if self.published.label_dim is None else self.published.label_dim
 
     @property
     def condition_dim(self) -> int:
@@ -106,18 +93,12 @@ class Block(nn.Module):
 class ResidualBlock(nn.Module):
     """Two blocks; the condition (diffusion step and label) scales and shifts the channels of the first.
 
-    Args:
-        condition_dim: numbers of the condition; None: the block does not look at it.
-
     Source: LFDM, stage two; Ho et al. 2022 (video diffusion models): (1, 3, 3) convolutions.
     """
 
-    def __init__(self, dim: int, dim_out: int, condition_dim: int | None, groups: int):
+    def __init__(self, dim: int, dim_out: int, condition_dim: int, groups: int):
         super().__init__()
-        if condition_dim is None:
-            self.condition = NoCondition(2 * dim_out)
-        else:
-            self.condition = nn.Sequential(nn.SiLU(), nn.Linear(condition_dim, 2 * dim_out))
+        self.condition = nn.Sequential(nn.SiLU(), nn.Linear(condition_dim, 2 * dim_out))
         self.block1 = Block(dim, dim_out, groups)
         self.block2 = Block(dim_out, dim_out, groups)
         self.skip = nn.Conv2d(dim, dim_out, 1) if dim != dim_out else nn.Identity()
@@ -155,17 +136,20 @@ class Level(nn.Module):
 
 
 def spatial_attention(config: UNet3DConfig, dim: int, kind: str) -> nn.Module:
-    """A spatial attention of the heads and norms that the config asks for."""
-    if kind == "none":
-        return nn.Identity()
-    size = (dim, config.heads, config.spatial_head_dim or config.head_dim, config.norm_shift)
-    return LinearSpatialAttention(*size) if kind == "linear" else SpatialAttention(*size, config.attention_bias)
+    """A spatial attention of that kind, or nothing."""
+    kinds = {"linear": LinearSpatialAttention, "full": SpatialAttention}
+    return nn.Identity() if kind == "none" else kinds[kind](dim, config.heads, config.head_dim)
 
 
 def temporal_attention(config: UNet3DConfig, dim: int) -> TemporalAttention:
-    """A temporal attention of the heads and norms that the config asks for."""
-    size, embedding_dim = (config.heads, config.head_dim), config.dim if config.frame_embedding else None
-    return TemporalAttention(dim, *size, embedding_dim, config.norm_shift, config.attention_bias)
+    """A temporal attention of the heads that the config asks for."""
+    return TemporalAttention(dim, config.heads, config.head_dim, config.dim if config.frame_embedding else None)
+
+
+def upsample(dim: int) -> nn.Sequential:
+    """Twice the height and width: nearest neighbour, then a convolution."""
+    parts = OrderedDict(resize=nn.Upsample(scale_factor=2, mode="nearest"), conv=nn.Conv2d(dim, dim, 3, padding=1))
+    return nn.Sequential(parts)
 
 
 class UNet3D(nn.Module):
@@ -205,18 +189,13 @@ class UNet3D(nn.Module):
         self.time = nn.Sequential(
             nn.Linear(config.dim, 4 * config.dim), nn.GELU(), nn.Linear(4 * config.dim, 4 * config.dim)
         )
-        if config.fixed_labels:
-            self.label = LabelVectors(config.num_labels, config.label_width, config.learned_null)
-        else:
-            self.label = nn.Embedding(config.num_labels + 1, config.label_width)
+        self.label = nn.Embedding(config.num_labels + 1, config.label_width)
         rotary_dim, embedding_dim = config.rotary and config.head_dim, config.frame_embedding and config.dim
-        self.positions = FramePositions(config.heads, rotary_dim or None, embedding_dim or None, config.rotary_dim)
+        self.positions = FramePositions(config.heads, rotary_dim or None, embedding_dim or None)
         self.conv_motion = conv_in(config.channels, bias=True)
         self.conv_features = conv_in(config.feature_channels, bias=False)
         self.conv_index = conv_in(1, bias=False) if config.frame_index else None
         self.temporal = temporal_attention(config, config.dim)
-        self.first_skip = FIRST_SKIPS.index(config.first_skip)
-
         self.down = nn.ModuleList(Level(config, dim, dim_out, spatial) for dim, dim_out, spatial in pairs)
         self.shrink = nn.ModuleList(nn.Conv2d(dim, dim, 4, stride=2, padding=1) for dim in dims[1:-1])
         self.middle_block1 = ResidualBlock(dims[-1], dims[-1], config.condition_dim, config.norm_groups)
@@ -224,11 +203,12 @@ class UNet3D(nn.Module):
         self.middle_temporal = temporal_attention(config, dims[-1])
         self.middle_block2 = ResidualBlock(dims[-1], dims[-1], config.condition_dim, config.norm_groups)
         self.up = nn.ModuleList(Level(config, 2 * dim_out, dim, spatial) for dim, dim_out, spatial in reversed(pairs))
-        self.grow = nn.ModuleList(Grow(dim, config.upsampling, config.upsampling_padding) for dim in dims[-2:0:-1])
-        last_condition = config.condition_dim if config.last_condition else None
-        self.last_block, self.head = last_layers(
-            config, lambda: ResidualBlock(2 * config.dim, config.dim, last_condition, config.norm_groups)
-        )
+        self.grow = nn.ModuleList(upsample(dim) for dim in dims[-2:0:-1])
+        self.last_block = ResidualBlock(2 * config.dim, config.dim, config.condition_dim, config.norm_groups)
+        self.head = nn.Conv2d(config.dim, config.channels, 1)
+        nn.init.zeros_(self.head.weight)  # a network that knows nothing answers 0
+        nn.init.zeros_(self.head.bias)
+        put_in_place(self)  # parts of the published code, where the config names any
 
     @property
     def null_label(self) -> int:
@@ -249,7 +229,7 @@ class UNet3D(nn.Module):
 
         convolved = self.conv_in(x, features)  # (b t) dim h w
         y = attended = run(self.temporal, convolved, frames)
-        first = (convolved, attended)[self.first_skip]
+        first = convolved if self.config.published.first_skip == "convolution" else attended
         skips = []
         for level, shrink in zip(self.down, [*self.shrink, nn.Identity()], strict=True):
             y = level(y, condition, frames, run)

@@ -12,6 +12,8 @@ import yaml
 from jupytext.config import load_jupytext_config
 from packaging.requirements import Requirement
 
+from lfdm_lite import DiffusionConfig, LFAEConfig, UNet3DConfig
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "chapters").glob("[0-9]*.ipynb"))
 SCRIPTS = sorted((ROOT / "chapters").glob("[0-9]*.py"))
@@ -92,6 +94,20 @@ def test_commands_that_the_front_pages_name_exist_in_the_makefile():
     assert named <= targets
 
 
+# ---------------------------------------------------------------- the library
+
+TEACHING_PATH = (  # what a reader of the book reads from top to bottom
+    "geometry", "flow", "layers", "regions", "motion", "autoencoder", "losses", "attention", "unet3d", "diffusion",
+    "samplers", "metrics", "judges", "viz", "pipeline",
+)  # fmt: skip
+
+
+def test_the_teaching_path_stays_short_enough_to_read():
+    lengths = {name: len(read(f"lfdm_lite/{name}.py").splitlines()) for name in TEACHING_PATH}
+    assert sum(lengths.values()) < 3000
+    assert not {name: length for name, length in lengths.items() if length > 300}
+
+
 # ---------------------------------------------------------------- notebooks
 
 
@@ -139,6 +155,14 @@ def test_cells_are_short_and_one_at_most_assembles(path):
 def test_notebook_keeps_its_outputs_small(path):
     assert path.stat().st_size < 5e6, "the notebook is larger than 5 MB: fewer or smaller pictures"
     json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_every_field_that_the_table_of_differences_names_exists():
+    configs = LFAEConfig(), UNet3DConfig(), DiffusionConfig()
+    known = {name for config in configs for name in [*vars(config), *vars(config.published)]} | {"TaxicabTransform"}
+    rows = [line.split(" | ") for line in read("chapters/differences.md").splitlines() if line.startswith("| ")]
+    named = {name for row in rows if len(row) == 5 and "field" not in row[2] for name in re.findall(r"`(\w+)`", row[2])}
+    assert len(named) > 20 and not named - known
 
 
 def test_every_test_that_the_table_of_differences_names_exists():

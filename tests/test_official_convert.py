@@ -21,6 +21,7 @@ from lfdm_lite.official.labels import read_label_vectors
 from lfdm_lite.official.presets import NAMES, PaperModel, paper_model
 from lfdm_lite.pipeline import LFDM
 from lfdm_lite.unet3d import UNet3D
+from lfdm_lite.variants.published import PublishedAutoencoder, PublishedDenoiser
 
 TABLES = Path(__file__).parent / "parity" / "data"
 
@@ -49,7 +50,7 @@ def random_model(paper: PaperModel) -> LFDM:
     for tensor in [*network.state_dict().values(), *unet.state_dict().values()]:
         if tensor.is_floating_point():
             tensor.copy_(torch.rand(tensor.shape) * 0.1 + 0.01)
-    if not paper.unet.learned_null:
+    if not paper.unet.published.learned_null:
         unet.label.null.zero_()
     diffusion = GaussianDiffusion(paper.diffusion)
     return LFDM(network, unet, diffusion, list(paper.labels), paper.image_size, guidance_scale=1.0).eval()
@@ -109,8 +110,10 @@ def test_a_model_by_our_conventions_has_no_official_form(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_official_is_off_unless_asked_for(name):
     ours, theirs = paper_model(name), paper_model(name, official=True)
-    assert ours.diffusion == DiffusionConfig() and not ours.autoencoder.corner_grids
-    assert theirs.autoencoder.corner_grids and theirs.autoencoder.blend_source and theirs.diffusion.early_alpha_bar
+    assert ours.diffusion == DiffusionConfig()
+    assert ours.autoencoder.published == PublishedAutoencoder() and ours.unet.published == PublishedDenoiser()
+    assert theirs.autoencoder.published.corner_grids and theirs.autoencoder.published.blend_source
+    assert theirs.diffusion.published.early_alpha_bar
     assert theirs.labels == ours.labels and len(set(ours.labels)) == {"mug128": 7, "mhad128": 27, "natops128": 24}[name]
 
 

@@ -21,8 +21,9 @@ from lfdm_lite.official.denoiser import (
     unet_config,
 )
 from lfdm_lite.official.renaming import frequencies, unet_from_official, unet_to_official
-from lfdm_lite.samplers import sample, sampling_path, timesteps
+from lfdm_lite.samplers import sample, sampling_path
 from lfdm_lite.unet3d import UNet3D, UNet3DConfig
+from lfdm_lite.variants.published import PublishedDenoiser, PublishedDiffusion, with_published
 
 from .parity import networks, stage_two
 from .parity.report import Report
@@ -132,7 +133,7 @@ def test_a_foreign_state_is_refused_and_says_why():
     with pytest.raises(ValueError, match="blocks=1: the authors' networks have 2"):
         to_official({}, replace(unet.config, blocks=1), diffusion_config())
     with pytest.raises(ValueError, match="linear spatial attention and two heads"):
-        to_official({}, replace(unet.config, split_heads=None), diffusion_config())
+        to_official({}, with_published(unet.config, split_heads=None), diffusion_config())
 
 
 @pytest.mark.parametrize("name", ["betas", "denoise_fn.downs.0.3.fn.fn.fn.rotary_emb.freqs"])
@@ -168,27 +169,34 @@ def test_given_label_vectors_are_not_trained_and_a_learned_null_is():
         dict(upsampling="nearest", upsampling_padding="reflect"),
         dict(fixed_labels=False),
         dict(label_dim=None),
-        dict(rotary=False),
-        dict(frame_index=True, frame_embedding=True),
-        dict(blocks=1),
+        dict(spatial_head_dim=None),
+        dict(rotary_dim=4),
     ],
 )
 def test_every_field_can_be_switched_alone(change):
+    config = with_published(unet_config(**SMALL), **change)
+    assert UNet3D(config)(**inputs()).shape == (2, 3, 4, 8, 8)
+    ours = with_published(UNet3DConfig(feature_channels=5, num_labels=3, dim=8, dim_mults=(1, 2)), **change)
+    assert UNet3D(ours)(**inputs()).shape == (2, 3, 4, 8, 8)
+
+
+@pytest.mark.parametrize("change", [dict(rotary=False), dict(frame_index=True, frame_embedding=True), dict(blocks=1)])
+def test_published_parts_fit_networks_of_other_kinds(change):
     config = replace(unet_config(**SMALL), **change)
     assert UNet3D(config)(**inputs()).shape == (2, 3, 4, 8, 8)
 
 
 def test_fields_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="must add up to channels=3"):
-        UNet3DConfig(split_heads=(2, 2))
+        with_published(UNet3DConfig(), split_heads=(2, 2))
     with pytest.raises(ValueError, match="accepted are 'nearest' and 'transposed'"):
-        UNet3DConfig(upsampling="bilinear")
+        PublishedDenoiser(upsampling="bilinear")
     with pytest.raises(ValueError, match="accepted are 'trailing', 'interior'"):
-        DiffusionConfig(spacing="leading")
+        PublishedDiffusion(spacing="leading")
     with pytest.raises(ValueError, match="a quantile, between 0 and 1"):
-        DiffusionConfig(threshold=2.0)
+        PublishedDiffusion(threshold=2.0)
     with pytest.raises(ValueError, match="max_beta=1.0"):
-        DiffusionConfig(max_beta=1.0)
+        PublishedDiffusion(max_beta=1.0)
 
 
 def test_features_may_differ_from_frame_to_frame():
@@ -243,7 +251,7 @@ def spread(config: DiffusionConfig, steps: int, eta: float) -> float:
 def test_alpha_bar_one_step_early_narrows_the_samples_the_more_so_the_more_steps():
     """Measured: with 200 steps 29 % of the spread is lost at eta 0 and 13 % at eta 1, instead of 2 % and 4 %."""
     official = diffusion_config()
-    right = replace(official, early_alpha_bar=False)
+    right = with_published(official, early_alpha_bar=False)
     assert spread(right, 200, 0.0) == pytest.approx(0.197, abs=0.003)
     assert spread(official, 200, 0.0) == pytest.approx(0.142, abs=0.003)
     assert spread(right, 200, 1.0) == pytest.approx(0.192, abs=0.003)
@@ -252,25 +260,25 @@ def test_alpha_bar_one_step_early_narrows_the_samples_the_more_so_the_more_steps
 
 
 def test_interior_steps_leave_the_noisiest_tenth_out():
-    assert timesteps(1000, 10, "interior") == [909, 818, 727, 636, 545, 454, 363, 272, 181, 90]
-    assert timesteps(1000, 2, "interior") == [666, 333]
-    assert timesteps(20, 20, "interior") == list(range(19, -1, -1))
-    alpha_bar = GaussianDiffusion(diffusion_config()).alpha_bar
-    assert alpha_bar[909] == pytest.approx(0.0195, abs=1e-4)  # signal that the start, pure noise, does not have
-    assert sampling_path(GaussianDiffusion(diffusion_config()), None, None) == list(range(999, -1, -1))
+    diffusion = GaussianDiffusion(diffusion_config())
+    assert sampling_path(diffusion, 10, None) == [909, 818, 727, 636, 545, 454, 363, 272, 181, 90]
+    assert sampling_path(diffusion, 2, None) == [666, 333]
+    assert sampling_path(diffusion, None, None) == list(range(999, -1, -1))
+    assert diffusion.alpha_bar[909] == pytest.approx(0.0195, abs=1e-4)  # signal that pure noise does not have
 
 
 @pytest.mark.parametrize("sampler, steps, theirs, ours", [("ddim", 5, 5, 1), ("ddpm", None, 21, 20)])
 def test_unused_noise_is_drawn_only_where_seeds_shall_mean_the_same(sampler, steps, theirs, ours):
     for draw_unused, expected in ((True, theirs), (False, ours)):
-        diffusion = GaussianDiffusion(replace(diffusion_config(timesteps=20), draw_unused=draw_unused))
+        diffusion = GaussianDiffusion(with_published(diffusion_config(timesteps=20), draw_unused=draw_unused))
         noise = iter(torch.randn(30, 1, 4, generator=torch.Generator().manual_seed(0)))
         sample(diffusion, lambda x, t: x, (1, 4), sampler=sampler, steps=steps, eta=0.0, noise=noise, progress=False)
         assert 30 - len(list(noise)) == expected
 
 
 def test_a_larger_last_beta_leaves_even_less_signal():
-    last = [GaussianDiffusion(replace(diffusion_config(), max_beta=b)).exact_alpha_bar()[-1] for b in (0.999, 0.9999)]
+    configs = [with_published(diffusion_config(), max_beta=b) for b in (0.999, 0.9999)]
+    last = [GaussianDiffusion(config).exact_alpha_bar()[-1] for config in configs]
     assert last[0] / last[1] == pytest.approx(10, rel=1e-3)
 
 
@@ -282,7 +290,7 @@ def test_thresholding_x0_alone_leaves_an_eps_that_no_longer_makes_up_x_t():
     alpha, sigma = diffusion.at(t, x_t)
     x0, eps = estimate(diffusion, lambda x, t: 0 * x, x_t, t, threshold=0.9)
     assert (alpha * x0 + sigma * eps - x_t).abs().max() > 1
-    right = GaussianDiffusion(replace(diffusion.config, threshold_eps=True))
+    right = GaussianDiffusion(with_published(diffusion.config, threshold_eps=True))
     x0, eps = estimate(right, lambda x, t: 0 * x, x_t, t, threshold=0.9)
     assert_close(alpha * x0 + sigma * eps, x_t)
 
@@ -295,5 +303,5 @@ def test_counted_from_the_corners_a_clip_at_rest_seems_to_move_by_half_a_pixel_a
     half_a_pixel = 1 / size
     assert packed[:, :2].abs().max().item() == pytest.approx(half_a_pixel)
     assert_close(official.unpack_motion(packed).flow, rest.flow)
-    centred = GaussianDiffusion(replace(official.config, corner_origin=False))
+    centred = GaussianDiffusion(with_published(official.config, corner_origin=False))
     assert centred.pack_motion(rest)[:, :2].abs().max() == 0

@@ -19,6 +19,8 @@ from lfdm_lite.variants.autoencoder import (
     round_heatmaps,
     sign_of_first,
 )
+from lfdm_lite.variants.parts import add_biases
+from lfdm_lite.variants.published import with_published
 
 TINY = LFAEConfig(
     num_regions=3, width=8, latent_channels=16, num_residual=1, region_width=8, region_depth=2, flow_width=8,
@@ -28,7 +30,7 @@ TINY = LFAEConfig(
 
 def network(**changes) -> LatentFlowAutoencoder:
     torch.manual_seed(0)
-    return LatentFlowAutoencoder(replace(TINY, **changes)).eval()
+    return LatentFlowAutoencoder(with_published(TINY, **changes)).eval()
 
 
 def smooth_image(size: int = 64) -> torch.Tensor:
@@ -70,7 +72,9 @@ def test_the_config_reaches_all_three_uses_of_a_grid(corner_grids):
     still = regions_of(torch.eye(2)[None, None])
     grid = (corner_grid if corner_grids else identity_grid)(8, 8)
     torch.testing.assert_close(parts.flow.motions(still, still, AT_REST, 8, 8)[0, 0], grid)
-    assert parts.regions.grid_of(8, 8).equal(grid)
+    column = torch.zeros(1, 1, 8, 8)
+    column[..., 2, 5] = 1  # all of a heat map on one pixel: its shift is that pixel's place
+    torch.testing.assert_close(parts.regions.describe(column, column).shift[0, 0], grid[:, 2, 5])
     bump = parts.flow.bumps(still, 8, 8)[0, 0]
     torch.testing.assert_close(bump, torch.exp(-grid.square().sum(0) / 2), atol=1e-3, rtol=0)
 
@@ -116,8 +120,9 @@ def test_striding_darkens_the_border_and_refuses_sizes_that_it_does_not_give():
 
 
 def test_a_bias_before_a_batch_norm_changes_nothing_in_training():
-    block, x = conv_block(3, 4, bias=True), torch.rand(2, 3, 8, 8)
+    block, x = conv_block(3, 4), torch.rand(2, 3, 8, 8)
     before = block(x)
+    add_biases(block)
     with torch.no_grad():
         block[0].bias += 10
     torch.testing.assert_close(block(x), before, atol=1e-4, rtol=0)
@@ -133,8 +138,9 @@ def test_heat_maps_without_padding_are_six_pixels_smaller():
 def test_every_background_starts_at_rest(background):
     parts = network(background=background)
     matrix = parts.background(*torch.rand(2, 1, 3, 64, 64))
-    moved = parts.flow.motions.keywords["motion_of"](matrix, identity_grid(8, 8))
-    torch.testing.assert_close(moved[0], identity_grid(8, 8))
+    still = regions_of(torch.eye(2)[None, None])
+    moved = parts.flow.motions(still, still, matrix, 8, 8)
+    torch.testing.assert_close(moved[0, 0], identity_grid(8, 8))
 
 
 def test_a_homography_divides_by_its_third_coordinate():
@@ -214,7 +220,7 @@ def test_where_nothing_is_visible_blends_leave_the_decoder_alone():
 def test_blending_skips_adds_no_parameters_and_needs_skips():
     assert not [name for name, _ in network(blend_skips=True).named_parameters() if "merge" in name]
     with pytest.raises(ValueError, match="blend_skips=True needs skips=True"):
-        replace(TINY, skips=False, blend_skips=True)
+        with_published(replace(TINY, skips=False), blend_skips=True)
 
 
 @pytest.mark.parametrize("variant", [{"blend_skips": True, "blend_source": True}, {"absolute_resize": True}])
@@ -224,6 +230,23 @@ def test_variants_decode_all_frames_of_a_video_at_once(variant):
     together = decoder.reconstruct(video)
     one_by_one = [decoder.decode(source, decoder.estimate_motion(source, video[:, :, t])) for t in range(4)]
     torch.testing.assert_close(together, torch.stack(one_by_one, dim=2), atol=1e-5, rtol=0)
+
+
+# All of them
+
+FIELDS_WITHOUT_WEIGHTS = dict(
+    corner_grids=True, outside="zeros", reflected_frames=True, frame_soften=0.0, axis_sign="first", bump_spread=0.0,
+    bump_variance=0.01, strided_downsampling=True, absolute_resize=True, blend_source=True,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("field", FIELDS_WITHOUT_WEIGHTS)
+def test_a_field_that_is_switched_alone_leaves_initial_weights_and_all_else_alone(field):
+    ours, theirs = network(), network(**{field: FIELDS_WITHOUT_WEIGHTS[field]})
+    assert list(theirs.state_dict()) == list(ours.state_dict())
+    assert all(tensor.equal(ours.state_dict()[name]) for name, tensor in theirs.state_dict().items())
+    video = torch.rand(1, 3, 2, 32, 32, generator=torch.Generator().manual_seed(0))
+    assert theirs.reconstruct(video).shape == video.shape
 
 
 # The transform of the equivariance loss

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from lfdm_lite import LFDM, CheckpointError, GaussianDiffusion, GeneratedVideo, LatentFlowAutoencoder, Motion, UNet3D
 from lfdm_lite.data.media import MediaError
-from lfdm_lite.training.configs import PRESETS
+from lfdm_lite.training.presets import PRESETS
 
 LABELS = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from ..autoencoder import LatentFlowAutoencoder, LFAEConfig
 from ..variants.autoencoder import StridedGaussian
 from ..variants.parts import BACKGROUNDS
+from ..variants.published import PublishedAutoencoder
 from .files import AUTOENCODER_PARTS, check_names, compare_constants
 
 # The network
@@ -80,12 +81,31 @@ def _lfae_config(model: Mapping[str, Any], region_padding: int) -> LFAEConfig:
     _need("estimate_affine", model["estimate_affine"], True)
     _need("use_deformed_source", flow["use_deformed_source"], True)
     _need("estimate_occlusion_map", flow["estimate_occlusion_map"], True)
-    if background["bg_type"] not in BACKGROUNDS:
-        raise ValueError(
-            f"the authors' config has bg_type {background['bg_type']!r}; known are {', '.join(BACKGROUNDS)}"
-        )
+    kind = background["bg_type"]
+    if kind not in BACKGROUNDS:
+        raise ValueError(f"the authors' config has bg_type {kind!r}; known are {', '.join(BACKGROUNDS)}")
     _need("scale_factor of the flow predictor", flow["scale_factor"], 0.5 ** generator["num_down_blocks"])
     width, num_down = generator["block_expansion"], generator["num_down_blocks"]
+    published = PublishedAutoencoder(
+        corner_grids=True,
+        outside="zeros",
+        region_padding=region_padding,
+        frames="principal" if regions["pca_based"] else "regressed",
+        reflected_frames=True,
+        frame_soften=0.0,
+        frame_floor=1e-12,
+        axis_sign="first" if model["revert_axis_swap"] else "none",
+        bump_spread=0.0,
+        bump_variance=None if flow["use_covar_heatmap"] else 0.01,
+        background=kind,
+        background_max_width=background["max_features"],
+        background_downscale=_factor(background.get("scale_factor", 1)),
+        strided_downsampling=True,
+        conv_bias=True,
+        absolute_resize=True,
+        blend_skips=generator["skips"],
+        blend_source=generator["skips"],
+    )
     return LFAEConfig(
         num_regions=model["num_regions"],
         width=width,
@@ -103,24 +123,7 @@ def _lfae_config(model: Mapping[str, Any], region_padding: int) -> LFAEConfig:
         flow_max_width=flow["max_features"],
         background_width=2 * background["block_expansion"],
         background_depth=background["num_blocks"],
-        background_max_width=background["max_features"],
-        background_downscale=_factor(background.get("scale_factor", 1)),
-        background=background["bg_type"],
-        region_padding=region_padding,
-        frames="principal" if regions["pca_based"] else "regressed",
-        axis_sign="first" if model["revert_axis_swap"] else "none",
-        bump_variance=None if flow["use_covar_heatmap"] else 0.01,
-        blend_skips=generator["skips"],
-        corner_grids=True,
-        outside="zeros",
-        reflected_frames=True,
-        frame_soften=0.0,
-        frame_floor=1e-12,
-        bump_spread=0.0,
-        strided_downsampling=True,
-        conv_bias=True,
-        absolute_resize=True,
-        blend_source=generator["skips"],
+        published=published,
     )
 
 
@@ -286,8 +289,8 @@ def check_convertible(config: LFAEConfig) -> None:
     """Raises a ValueError if the network has a part that theirs lacks, or lacks one."""
     needed = dict(conv_bias=True, strided_downsampling=True, blend_skips=config.skips)
     for field, value in needed.items():
-        if getattr(config, field) != value:
-            raise ValueError(f"{field}={getattr(config, field)}: the authors' networks have {value}; see lfae_config")
+        if (given := getattr(config.published, field)) != value:
+            raise ValueError(f"{field}={given}: the authors' networks have {value}; see lfae_config")
 
 
 def _split(official: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..attention import Frames, TemporalAttention
 from ..diffusion import DiffusionConfig, GaussianDiffusion
 from ..unet3d import UNet3D, UNet3DConfig
+from ..variants.published import PublishedDenoiser, PublishedDiffusion
 from .files import check_names, compare_constants
 from .renaming import frequencies, unet_from_official, unet_to_official
 
@@ -52,7 +53,20 @@ def unet_config(
         num_frames: frames of a training clip.
     """
     motion_channels = out_grid_dim + out_conf_dim
-    label_dim = 768 if use_bert_text_cond else cond_dim or 0
+    published = PublishedDenoiser(
+        label_dim=768 if use_bert_text_cond else cond_dim or 0,
+        fixed_labels=True,
+        learned_null=learn_null_cond,
+        spatial_head_dim=32,
+        rotary_dim=min(32, attn_dim_head),
+        upsampling="transposed" if use_deconv else "nearest",
+        upsampling_padding=padding_mode,
+        norm_shift=False,
+        attention_bias=False,
+        last_condition=False,
+        first_skip="convolution",
+        split_heads=(out_grid_dim, out_conf_dim),
+    )
     return UNet3DConfig(
         feature_channels=channels - motion_channels,
         num_labels=num_labels,
@@ -65,22 +79,11 @@ def unet_config(
         head_dim=attn_dim_head,
         spatial_attention=("linear",) * len(dim_mults),
         rotary=True,
-        rotary_dim=min(32, attn_dim_head),
-        spatial_head_dim=32,
         norm_groups=resnet_groups,
         init_kernel=init_kernel_size,
         frame_index=False,
         frame_embedding=False,
-        label_dim=label_dim,
-        fixed_labels=True,
-        learned_null=learn_null_cond,
-        upsampling="transposed" if use_deconv else "nearest",
-        upsampling_padding=padding_mode,
-        norm_shift=False,
-        attention_bias=False,
-        last_condition=False,
-        first_skip="convolution",
-        split_heads=(out_grid_dim, out_conf_dim),
+        published=published,
     )
 
 
@@ -101,12 +104,7 @@ def diffusion_config(
         use_dynamic_thres: dynamic thresholding at the 0.9 quantile in sampling, else clip x0 to [-1, 1].
         use_residual_flow: denoise displacements, else absolute positions.
     """
-    return DiffusionConfig(
-        num_steps=timesteps,
-        schedule="cosine",
-        parameterization="eps",
-        motion="residual" if use_residual_flow else "absolute",
-        null_probability=null_cond_prob,
+    published = PublishedDiffusion(
         max_beta=0.9999,
         corner_origin=True,
         threshold=0.9 if use_dynamic_thres else 0.0,
@@ -116,6 +114,14 @@ def diffusion_config(
         ddim_eta=ddim_sampling_eta,
         early_alpha_bar=True,
         draw_unused=True,
+    )
+    return DiffusionConfig(
+        num_steps=timesteps,
+        schedule="cosine",
+        parameterization="eps",
+        motion="residual" if use_residual_flow else "absolute",
+        null_probability=null_cond_prob,
+        published=published,
     )
 
 

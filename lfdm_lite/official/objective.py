@@ -58,7 +58,7 @@ class StageOneObjective(nn.Module):
 
     Args:
         network: any `LatentFlowAutoencoder`, the authors' or ours.
-        features: perceptual features of an image in [0, 1], such as `losses.PerceptualFeatures`.
+        features: perceptual features of an image in [0, 1], such as `perceptual.PerceptualFeatures`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class StageOneObjective(nn.Module):
     ):
         super().__init__()
         self.network, self.features, self.config = network, features, config
-        self.sign_of = AXIS_SIGNS[network.config.axis_sign]
+        self.sign_of = AXIS_SIGNS[network.config.published.axis_sign]
         self.pyramid = nn.ModuleList(nn.Identity() if s == 1 else StridedGaussian(3, s) for s in config.scales)
 
     def draw(self, batch: int, generator: torch.Generator, device: torch.device | str = "cpu") -> TaxicabTransform:

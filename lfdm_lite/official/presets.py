@@ -57,7 +57,7 @@ def _our_autoencoder() -> LFAEConfig:
     return LFAEConfig(
         num_regions=10, width=64, latent_channels=256, num_residual=6, region_width=32, region_depth=5,
         region_max_width=1024, region_downscale=4, flow_width=64, flow_depth=5, flow_max_width=1024,
-        background_width=64, background_depth=5, background_max_width=1024,
+        background_width=64, background_depth=5,
     )  # fmt: skip
 
 

@@ -50,7 +50,7 @@ RENAMED = (  # our name, a regular expression, and theirs; every rule is applied
 
 def official_name(name: str, config: UNet3DConfig) -> str:
     """Their name of one of our tensors."""
-    if config.upsampling == "nearest":
+    if config.published.upsampling == "nearest":
         name = re.sub(r"^(grow\.\d+)\.conv", r"\1.conv.1", name)  # behind the resizing, in a sequence
     for ours, theirs in RENAMED:
         name = re.sub(ours, theirs, name)
@@ -88,7 +88,7 @@ def pairs_together(qkv: Float[Tensor, "hd c"], config: UNet3DConfig) -> Float[Te
 def frequencies(config: UNet3DConfig) -> dict[str, Float[Tensor, " r"]]:
     """The rotary frequencies that they store with every temporal attention, by name."""
     names = [f"{side}.{i}.3" for side in ("downs", "ups") for i in range(len(config.dim_mults))]
-    turned = config.rotary_dim or config.head_dim
+    turned = config.published.rotary_dim or config.head_dim
     value = 1 / 10_000.0 ** (torch.arange(0, turned, 2).float() / turned)
     return {
         f"{name}.fn.fn.fn.rotary_emb.freqs": value.clone()
@@ -110,7 +110,7 @@ def unet_to_official(tensors: Mapping[str, Tensor], config: UNet3DConfig) -> dic
     for name, tensor in tensors.items():
         if name in ("conv_motion.weight", "conv_features.weight", "label.vectors"):
             continue
-        if name == "label.null" and not config.learned_null:
+        if name == "label.null" and not config.published.learned_null:
             continue
         tensor = pairs_together(tensor, config) if is_rotated(name) else tensor
         official[official_name(name, config)] = tensor.reshape(official_shape(name, tensor.shape))
@@ -168,8 +168,9 @@ def check_convertible(config: UNet3DConfig) -> None:
         blocks=2, rotary=True, frame_index=False, frame_embedding=False, fixed_labels=True, norm_shift=False,
         attention_bias=False, last_condition=False, first_skip="convolution",
     )  # fmt: skip
+    fields = vars(config) | vars(config.published)
     for field, value in needed.items():
-        if getattr(config, field) != value:
-            raise ValueError(f"{field}={getattr(config, field)}: the authors' networks have {value}; see unet_config")
-    if set(config.spatial_kinds) != {"linear"} or len(config.split_heads or ()) != 2:
+        if fields[field] != value:
+            raise ValueError(f"{field}={fields[field]}: the authors' networks have {value}; see unet_config")
+    if set(config.spatial_kinds) != {"linear"} or len(config.published.split_heads or ()) != 2:
         raise ValueError("the authors' networks have linear spatial attention and two heads; see unet_config")

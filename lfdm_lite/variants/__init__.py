@@ -1,4 +1,5 @@
 """Parts of the published networks that ours have in another form, off the teaching path.
 
-Fields of `LFAEConfig`, `UNet3DConfig` and `DiffusionConfig` put them in place; `lfdm_lite.official` sets those fields.
+`published` lists them as fields of the configs; each network, once built, exchanges the parts that its config names.
+`lfdm_lite.official` sets those fields.
 """

@@ -1,4 +1,4 @@
-"""The parts of the published auto-encoder that ours has in another form: `LFAEConfig` puts them in place.
+"""The parts of the published auto-encoder that ours has in another form; `parts` puts them in place.
 
 They know nothing of the networks around them. Docstrings say in what they differ from ours.
 """
@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ..geometry import RandomTransform, identity_grid, in_float32
+from ..geometry import Outside, RandomTransform, identity_grid, in_float32, resize, warp
 from ..motion import Motion
 from ..regions import Regions
 
@@ -134,10 +134,7 @@ class RegressedFrames(nn.Module):
         self.to_matrix = nn.Conv2d(channels, 4, 7, padding=padding)
 
     def forward(
-        self,
-        covariance: Float[Tensor, "b k 2 2"],
-        heatmap: Float[Tensor, "b k h w"],
-        features: Float[Tensor, "b c hf wf"],
+        self, heatmap: Float[Tensor, "b k h w"], features: Float[Tensor, "b c hf wf"]
     ) -> tuple[Float[Tensor, "b k 2 2"], Float[Tensor, "b k 2 2"]]:
         matrix = self.to_matrix(features).float()
         affine = torch.einsum("bkhw,bchw->bkc", heatmap, matrix).unflatten(-1, (2, 2))
@@ -169,6 +166,15 @@ def round_heatmaps(
     return torch.exp(-offset.square().sum(2) / (2 * variance))
 
 
+class Affine(nn.Module):
+    """Six numbers are the background's affine map, row by row; `rest` are those of the identity."""
+
+    rest = (1.0, 0, 0, 0, 1, 0)
+
+    def forward(self, numbers: Float[Tensor, "b 6"]) -> Float[Tensor, "b 2 3"]:
+        return numbers.view(-1, 2, 3)
+
+
 class Shift(nn.Module):
     """Two numbers are the background's translation."""
 
@@ -198,11 +204,31 @@ def projective_motion(matrix: Float[Tensor, "b 3 3"], grid: Float[Tensor, "2 h w
 # Decoder
 
 
+def fetch(
+    features: Float[Tensor, "b c h w"], motion: Motion, resize_flow: Callable[..., Tensor], outside: Outside
+) -> tuple[Float[Tensor, "bt c h w"], Float[Tensor, "bt 1 h w"]]:
+    """`autoencoder.fetch`, and the mask.
+
+    Args:
+        resize_flow: brings the flow to the features' size.
+        outside: what lies around the features.
+    """
+    size = features.shape[-2:]
+    flow, occlusion = resize_flow(motion.flow, size), resize(motion.occlusion, size).to(features.dtype)
+    masked = warp(features, flow, occlusion, outside)
+    return tuple(m if m.ndim == 4 else m.transpose(1, 2).flatten(0, 1) for m in (masked, occlusion))
+
+
+def fetch_masked(features: Float[Tensor, "b c h w"], motion: Motion, **how) -> Float[Tensor, "bt c h w"]:
+    """`fetch` without the mask."""
+    return fetch(features, motion, **how)[0]
+
+
 class Blend(nn.Module):
     """What the source shows where it is visible, the decoder's own elsewhere: m * warp(skip) + (1 - m) * own.
 
     Args:
-        fetch: of `autoencoder`, with the resizing of flows that the config asks for.
+        fetch: as above, with the resizing of flows that the config asks for.
 
     Source: LFDM's published numbers, stage one. Our decoder concatenates instead.
     """

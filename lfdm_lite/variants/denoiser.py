@@ -1,32 +1,86 @@
-"""The parts of the published denoiser that ours has in another form: `UNet3DConfig` puts them in place.
+"""The parts of the published denoiser that ours has in another form; `put_in_place` exchanges ours for them.
 
-They know nothing of the network around them, so that `unet3d` can build them.
+They know nothing of the network around them, so that `unet3d` can build it first, as it reads.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-FIRST_SKIPS = ("convolution", "attention")
+from ..attention import (
+    FramePositions,
+    Frames,
+    LinearSpatialAttention,
+    SpatialAttention,
+    TemporalAttention,
+    rotary_angles,
+)
+from .published import PublishedDenoiser
 
 
-def check_fields(config) -> None:
-    """Look at those fields of a `UNet3DConfig` that choose among these parts.
+def put_in_place(unet: nn.Module) -> None:
+    """Exchange what the config's published fields name; with their defaults nothing changes.
 
-    Raises:
-        ValueError: a field has a value that is not accepted.
+    Args:
+        unet: a `UNet3D` at the end of its construction.
     """
-    for field, accepted in [
-        ("upsampling", ("nearest", "transposed")),
-        ("upsampling_padding", ("zeros", "reflect")),
-        ("first_skip", FIRST_SKIPS),
-    ]:
-        if getattr(config, field) not in accepted:
-            raise ValueError(f"{field}={getattr(config, field)!r}: accepted are {' and '.join(map(repr, accepted))}")
-    if config.split_heads and sum(config.split_heads) != config.channels:
-        raise ValueError(f"split_heads={config.split_heads} must add up to channels={config.channels}")
+    config, published = unet.config, unet.config.published
+    if published == PublishedDenoiser():
+        return
+    if published.fixed_labels:
+        unet.label = LabelVectors(config.num_labels, config.label_width, published.learned_null)
+    if config.rotary and published.rotary_dim is not None:
+        unet.positions = PartlyTurned(unet.positions, published.rotary_dim)
+    for module in unet.modules():
+        if isinstance(module, SpatialAttention | TemporalAttention):
+            exchange_projections(module, published)
+    if (published.upsampling, published.upsampling_padding) != ("nearest", "zeros"):
+        dims = [layers.conv.in_channels for layers in unet.grow]
+        unet.grow = nn.ModuleList(Grow(dim, published.upsampling, published.upsampling_padding) for dim in dims)
+    blocks = [unet.last_block]
+    if published.split_heads:
+        sizes = 2 * config.dim, config.dim, config.condition_dim, config.norm_groups
+        blocks = [type(unet.last_block)(*sizes) for _ in published.split_heads]
+        unet.last_block = SideBySide(blocks)
+        unet.head = SplitHead(nn.Conv2d(config.dim, channels, 1) for channels in published.split_heads)
+        for parameter in unet.head.parameters():
+            nn.init.zeros_(parameter)
+    if not published.last_condition:
+        for block in blocks:
+            block.condition = NoCondition(2 * config.dim)
+
+
+def exchange_projections(attention: SpatialAttention | TemporalAttention, published: PublishedDenoiser) -> None:
+    """Attentions without some biases, spatial ones with heads of another size."""
+    spatial, linear = isinstance(attention, SpatialAttention), isinstance(attention, LinearSpatialAttention)
+    dim, width = attention.to_qkv.in_features, attention.heads * (published.spatial_head_dim or 0)
+    if spatial and width not in (0, attention.to_out.in_features):
+        attention.to_qkv, attention.to_out = nn.Linear(dim, 3 * width, bias=False), nn.Linear(width, dim)
+    if not published.norm_shift:
+        attention.norm.bias = None
+    if not published.attention_bias and not linear:
+        attention.to_out.bias = None
+
+
+class PartlyTurned(FramePositions):
+    """Frame positions whose rotary angles turn the first features of a head alone.
+
+    Args:
+        whole: whose heads, sizes and learned biases these are.
+        turned: features of a head that are turned; the others have the angle 0.
+    """
+
+    def __init__(self, whole: FramePositions, turned: int):
+        super().__init__(whole.bias.table.embedding_dim, whole.rotary_dim, whole.embedding_dim)
+        self.bias, self.turned = whole.bias, turned
+
+    def forward(self, count: int) -> Frames:
+        angle = rotary_angles(count, self.turned, self.bias.table.weight.device).chunk(2, dim=-1)[0]
+        angle = F.pad(angle, (0, (self.rotary_dim - self.turned) // 2)).repeat(1, 2)
+        return super().forward(count)._replace(cos=angle.cos(), sin=angle.sin())
 
 
 class LabelVectors(nn.Module):
@@ -112,19 +166,3 @@ class Grow(nn.Module):
 
     def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h2 w2"]:
         return self.conv(self.resize(x))
-
-
-def last_layers(config, block: Callable[[], nn.Module]) -> tuple[nn.Module, nn.Module]:
-    """The last residual block and the head, which answers 0 before training; or one of both per group of channels.
-
-    Args:
-        config: a `UNet3DConfig`.
-        block: makes a last residual block.
-    """
-    groups = config.split_heads or (config.channels,)
-    blocks = [block() for _ in groups]
-    heads = [nn.Conv2d(config.dim, channels, 1) for channels in groups]
-    for head in heads:
-        nn.init.zeros_(head.weight)
-        nn.init.zeros_(head.bias)
-    return (SideBySide(blocks), SplitHead(heads)) if config.split_heads else (blocks[0], heads[0])

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
-from lfdm_lite.losses import PerceptualFeatures
 from lfdm_lite.official import autoencoder as official
+from lfdm_lite.perceptual import PerceptualFeatures
 
 from . import plain, plain_loss
 from .drawn import Folder, draw_images, draw_normal, draw_weights, exact, is_learned, rounded

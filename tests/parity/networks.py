@@ -73,8 +73,8 @@ def compare_sizes(report: Report) -> None:
         return
     x, labels = inputs.given("in.x"), inputs.given("in.cond")
     config = load_network(report, "deconv", labels, len(x)).config
-    flow, occlusion = config.split_heads
-    ours = dict(batch=len(x), frames=x.shape[2], hw=x.shape[3], cond_dim=config.label_dim)
+    flow, occlusion = config.published.split_heads
+    ours = dict(batch=len(x), frames=x.shape[2], hw=x.shape[3], cond_dim=config.published.label_dim)
     for key, value in (ours | dict(out_grid_dim=flow, out_conf_dim=occlusion)).items():
         report.check(key, value, golden, key)
 

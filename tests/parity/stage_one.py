@@ -1,7 +1,6 @@
 """Stage one: the auto-encoder, its helpers, its losses and one step of training."""
 
 import re
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from lfdm_lite.motion import Motion, gaussian_heatmaps
 from lfdm_lite.official import autoencoder as official
 from lfdm_lite.regions import Regions
 from lfdm_lite.variants.autoencoder import StridedGaussian, corner_grid, round_heatmaps
+from lfdm_lite.variants.published import with_published
 
 from .report import Golden, Report
 from .stored import (
@@ -138,7 +138,7 @@ def compare_regressed_regions(report: Report) -> None:
     if golden is None or config is None or states is None:
         return
     network = build(
-        replace(official.lfae_config(config), frames="regressed"),
+        with_published(official.lfae_config(config), frames="regressed"),
         states | {"region_predictor": golden.state("state.")},
     )
     for key, value in zip(
@@ -158,7 +158,7 @@ def compare_background(report: Report) -> None:
     for key in golden.keys("out."):
         kind = key.removeprefix("out.")
         states_of_kind = states | {"bg_predictor": states["bg_predictor"] | golden.state(f"state.{kind}.")}
-        network = build(replace(official.lfae_config(config), background=kind), states_of_kind)
+        network = build(with_published(official.lfae_config(config), background=kind), states_of_kind)
         report.check(key, whole_matrix(network.background(source, driving)), golden, key)
 
 

@@ -100,12 +100,12 @@ def compare_process(report: Report) -> None:
             case "q_posterior_logvar":
                 ours = variance.clamp(min=1e-20).log()
             case "p_mean":
-                ours = mean(x_t, t, float(".".join(rest).removeprefix("cs")), config.threshold)
+                ours = mean(x_t, t, float(".".join(rest).removeprefix("cs")), config.published.threshold)
             case "p_mean_static":
-                ours = mean(x_t, t, 1.0, denoiser.diffusion_config(use_dynamic_thres=False).threshold)
+                ours = mean(x_t, t, 1.0, denoiser.diffusion_config(use_dynamic_thres=False).published.threshold)
             case "p_sample":
                 drawn = golden.given(f"in.p_sample_noise.{steps}")
-                ours = mean(x_t, t, 1.0, config.threshold) + variance.sqrt() * drawn
+                ours = mean(x_t, t, 1.0, config.published.threshold) + variance.sqrt() * drawn
             case _:
                 continue  # listed as not read
         report.check(key, ours, golden, key)
@@ -132,7 +132,7 @@ def compare_times(report: Report) -> None:
 
 def count_draws(sampler: str, steps: int, eta: float, config: DiffusionConfig) -> int:
     """How often a chain draws noise, its start included."""
-    return 1 + sum(needs_noise(sampler, eta, i == steps - 1, config.draw_unused) for i in range(steps))
+    return 1 + sum(needs_noise(sampler, eta, i == steps - 1, config.published.draw_unused) for i in range(steps))
 
 
 class Draws:
@@ -183,7 +183,7 @@ def compare_losses(report: Report) -> None:
     report.check("null_cond_mask", label == unet.null_label, golden, "out.null_cond_mask")
     with torch.no_grad():
         x_t = diffusion.add_noise(x0, t, noise)
-        estimated, _ = estimate(diffusion, guided(unet, features, label), x_t, t, config.threshold)
+        estimated, _ = estimate(diffusion, guided(unet, features, label), x_t, t, config.published.threshold)
     report.check("pred_x0", estimated, golden, "out.pred_x0")
     check_gradients(report, golden, official_gradients(unet))
 
@@ -221,7 +221,7 @@ def images(autoencoder: LatentFlowAutoencoder, image: Tensor, motion: Motion) ->
     """The decoded video, and the image itself warped by the flow."""
     flow = resize_positions(motion.flow, image.shape[-2:])
     with torch.no_grad():
-        return autoencoder.decode(image, motion), warp(image, flow, outside=autoencoder.config.outside)
+        return autoencoder.decode(image, motion), warp(image, flow, outside=autoencoder.config.published.outside)
 
 
 def compare_training(report: Report, motion: str) -> None:
@@ -251,7 +251,7 @@ def compare_training(report: Report, motion: str) -> None:
     report.check("loss", loss.reshape(1), golden, "out.loss")
     with torch.no_grad():
         x_t = diffusion.add_noise(x0, t, noise)
-        estimated, _ = estimate(diffusion, guided(unet, features, label), x_t, t, diffusion.config.threshold)
+        estimated, _ = estimate(diffusion, guided(unet, features, label), x_t, t, diffusion.config.published.threshold)
         fake = diffusion.unpack_motion(estimated)
     decoded, warped = images(autoencoder, image, fake)
     report.check("pred_x0", estimated, golden, "out.pred_x0")

@@ -1,19 +1,18 @@
 """What `lfae_small/` holds, as our objects: the authors' network, transform and loss."""
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
 from lfdm_lite.geometry import identity_grid
-from lfdm_lite.losses import PerceptualFeatures
 from lfdm_lite.motion import Motion
 from lfdm_lite.official import autoencoder as official
 from lfdm_lite.official.files import AUTOENCODER_PARTS
 from lfdm_lite.official.objective import StageOneObjective, objective_config
+from lfdm_lite.perceptual import PerceptualFeatures
 from lfdm_lite.regions import Regions
 from lfdm_lite.variants.autoencoder import TaxicabTransform
+from lfdm_lite.variants.published import with_published
 
 from .report import Golden, Report
 
@@ -39,9 +38,11 @@ def build(config: LFAEConfig, states: dict[str, dict[str, Tensor]]) -> LatentFlo
 
 
 def stored_network(report: Report, **changes) -> LatentFlowAutoencoder | None:
-    """The folder's network, with fields of its config changed; None where the folder lacks it."""
+    """The folder's network, with published fields of its config changed; None where the folder lacks it."""
     config, states = stored_config(report), stored_states(report)
-    return None if config is None or states is None else build(replace(official.lfae_config(config), **changes), states)
+    if config is None or states is None:
+        return None
+    return build(with_published(official.lfae_config(config), **changes), states)
 
 
 def without_skips(report: Report) -> LatentFlowAutoencoder | None:
@@ -104,7 +105,7 @@ def whole_matrix(matrix: Tensor) -> Tensor:
 def deformed(network: LatentFlowAutoencoder, source: Tensor, motion: Motion) -> Tensor:
     """The source image warped and not masked: as it is blended in, with everything visible."""
     visible = Motion(motion.flow, torch.ones_like(motion.occlusion))
-    return network.fetch(source, visible)[0]
+    return network.fetch(source, visible)
 
 
 def answers(network: nn.Module, *names: str) -> dict[str, Tensor]:

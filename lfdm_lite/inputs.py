@@ -1,0 +1,101 @@
+"""What `LFDM` is given: parts, labels, numbers. What does not fit is refused in words, before anything is computed."""
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from .autoencoder import LFAEConfig
+from .unet3d import UNet3DConfig
+
+
+def check_parts(autoencoder: LFAEConfig, unet: UNet3DConfig, labels: Sequence[str], image_size: int) -> None:
+    """Look whether two networks, the names of the labels and the image size fit together.
+
+    Raises:
+        ValueError: if not; says which numbers disagree.
+    """
+    if len(labels) != unet.num_labels or len(set(labels)) != len(labels):
+        raise ValueError(f"labels are {labels}; expected {unet.num_labels} different names, one per label of the UNet")
+    if unet.feature_channels != autoencoder.latent_channels:
+        raise ValueError(
+            f"the UNet expects latents of {unet.feature_channels} channels, "
+            f"the auto-encoder makes {autoencoder.latent_channels}"
+        )
+    if unet.channels != 3:
+        raise ValueError(f"the UNet denoises {unet.channels} channels; flow and occlusion are 3")
+    multiple = autoencoder.latent_stride * 2 ** (len(unet.dim_mults) - 1)
+    if image_size < 1 or image_size % multiple:
+        raise ValueError(f"image_size is {image_size}; these networks need a multiple of {multiple}")
+
+
+def whole_number(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
+    """`value` as an int within bounds; None is no bound.
+
+    Raises:
+        ValueError: it is none, or out of bounds; names it.
+    """
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name} is {value!r}; expected a whole number") from None
+    if (least is not None and number < least) or (most is not None and number > most):
+        bounds = f"at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} is {number}; expected a whole number {bounds}")
+    return number
+
+
+def guidance(scale: Any) -> float:
+    """A guidance scale as a float.
+
+    Raises:
+        ValueError: it is no number from 0 upwards.
+    """
+    if not isinstance(scale, int | float) or not math.isfinite(scale) or scale < 0:
+        raise ValueError(f"guidance_scale is {scale!r}; expected a number from 0 (label ignored) upwards")
+    return float(scale)
+
+
+def label_indices(label: Any, labels: Sequence[str]) -> Int[Tensor, " b"]:
+    """One label or several, by name or index → indices of `labels`.
+
+    Raises:
+        ValueError: none was given, or one that is not there.
+    """
+    if isinstance(label, Tensor) or hasattr(label, "tolist"):
+        label = label.tolist()
+    items = list(label) if isinstance(label, list | tuple) else [label]
+    if not items:
+        raise ValueError(f"no label was given; the labels are: {', '.join(labels)}")
+    return torch.tensor([_label_index(item, labels) for item in items])
+
+
+def _label_index(label: Any, labels: Sequence[str]) -> int:
+    if isinstance(label, str) and label in labels:
+        return labels.index(label)
+    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(labels):
+        return label
+    index = "" if isinstance(label, str) else f" (or 0 to {len(labels) - 1})"
+    raise ValueError(f"label {label!r} is not one of: {', '.join(labels)}{index}")
+
+
+def pair_up(
+    images: Float[Tensor, "n 3 h w"], labels: Int[Tensor, " m"]
+) -> tuple[Float[Tensor, "b 3 h w"], Int[Tensor, " b"]]:
+    """Repeat one image or one label so that there are as many of both.
+
+    Raises:
+        ValueError: there are several of both, and not as many.
+    """
+    if len(images) != len(labels) and 1 not in (len(images), len(labels)):
+        raise ValueError(
+            f"got {len(images)} images and {len(labels)} labels: give one image, one label, or as many of both"
+        )
+    count = max(len(images), len(labels))
+    return images.expand(count, -1, -1, -1), labels.expand(count)
