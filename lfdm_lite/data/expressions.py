@@ -73,7 +73,8 @@ POSES: dict[str, tuple[Pose, ...]] = {  # some expressions have more than one fa
 }  # fmt: skip
 
 
-def _ease(u: np.ndarray) -> np.ndarray:
+def ease(u: np.ndarray) -> np.ndarray:
+    """A smooth way from 0 (at u = 0 and before) to 1 (at u = 1 and after)."""
     u = np.clip(u, 0, 1)
     return u**3 * (u * (6 * u - 15) + 10)
 
@@ -106,21 +107,21 @@ def act(label: str, num_frames: int, rng: np.random.Generator) -> Pose:
     time = np.linspace(0, 1, num_frames) if num_frames > 1 else np.zeros(1)
     curves = {}
     for field, delay, part in zip(fields(Pose), part_delay, part_strength, strict=True):
-        level = _ease((time - onset - delay) / rise)
+        level = ease((time - onset - delay) / rise)
         if relaxes:
-            level = level * (1 - relax_to * _ease((time - relax_at) / 0.3))
+            level = level * (1 - relax_to * ease((time - relax_at) / 0.3))
         curves[field.name] = getattr(pose, field.name) * strength * part * level
     wave = lambda k: sway[k] * (np.sin(2 * np.pi * sway_speed[k] * time + sway_phase[k]) - np.sin(sway_phase[k]))  # noqa: E731
     for k, name in enumerate(("head_x", "head_y", "roll")):
         curves[name] = curves[name] + wave(k)
     if label == "fear":
-        tremor = np.sin(2 * np.pi * 4.5 * time + tremble_phase) * _ease((time - onset) / rise)
+        tremor = np.sin(2 * np.pi * 4.5 * time + tremble_phase) * ease((time - onset) / rise)
         curves["head_x"] = curves["head_x"] + strength * tremble * tremor
     if glances:
         for name, amount in zip(("gaze_x", "gaze_y"), glance, strict=True):
-            curves[name] = curves[name] + amount * _ease((time - glance_at) / 0.12)
+            curves[name] = curves[name] + amount * ease((time - glance_at) / 0.12)
     if blinks:
-        closed = _ease(1 - np.abs(time - blink_at) / 0.13)
+        closed = ease(1 - np.abs(time - blink_at) / 0.13)
         curves["lid"] = curves["lid"] * (1 - closed) + 0.62 * closed
         curves["lid_slant"] = curves["lid_slant"] * (1 - closed)
         curves["lower_lid"] = curves["lower_lid"] + 0.06 * closed

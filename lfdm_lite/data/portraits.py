@@ -35,6 +35,18 @@ def portrait(look: Look, pose: Pose) -> list[Layer]:
         backdrop(look, LayerMotion(affine())),
         *hair_back(look, head),
         *body(look, trunk),
+        *head_layers(look, pose, head, face),
+    ]
+
+
+def head_layers(look: Look, pose: Pose, head: LayerMotion, face: LayerMotion) -> list[Layer]:
+    """All of a head but the hair behind it.
+
+    Args:
+        head: how it moves.
+        face: how its skin moves: as the head, and pushed by what the face does.
+    """
+    return [
         *_ears(look, head),
         _skin(look, face),
         *eyes(look, pose, head),

@@ -129,6 +129,11 @@ def _colour(values: np.ndarray) -> RGB:
     return r, g, b
 
 
+def hex_colour(code: str) -> RGB:
+    """The colour of six hexadecimal digits."""
+    return _colour(_rgb(code))
+
+
 @lru_cache(maxsize=4096)
 def subject_look(subject: int) -> Look:
     """The appearance of a subject: it depends on the number alone, on every platform."""

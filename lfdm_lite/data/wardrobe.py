@@ -144,18 +144,11 @@ def hair_front(look: Look, head: LayerMotion) -> list[Layer]:
     ]
 
 
-def body(look: Look, trunk: LayerMotion) -> list[Layer]:
-    """Neck, shoulders and clothes; they follow the head a little."""
-    skin, shadow = (
-        colour(c * 0.93 for c in look.skin),
-        colour(c * k for c, k in zip(look.skin, (0.72, 0.62, 0.6), strict=True)),
-    )
+def fabric(look: Look) -> Field:
+    """The cloth of the clothes, with its pattern."""
     first, second, f = colour(look.clothes[0]), colour(look.clothes[1]), look.frequency
 
-    def neck_paint(x, y):
-        return mix(skin, shadow, step(y - 0.78 + 0.7 * x.square(), 0.12))
-
-    def fabric(x, y):
+    def paint(x, y):
         match look.pattern:
             case "stripes":
                 return mix(first, second, step(-torch.sin(28 * f * y + look.phase), 0.5))
@@ -169,7 +162,13 @@ def body(look: Look, trunk: LayerMotion) -> list[Layer]:
                 return mix(first, second, step((y - 0.98 - 0.03 * torch.sin(30 * f * x)).abs() - 0.045, 0.03))
         return first.expand(-1, *x.shape)
 
-    def collar(x, y):  # bare skin inside
+    return paint
+
+
+def collar(look: Look) -> Field:
+    """Signed distance to the opening of the clothes at the neck."""
+
+    def shape(x, y):
         match look.collar:
             case "vee":
                 return (x.abs() - 0.27 + 0.75 * (y - 0.7)) * 0.8
@@ -177,18 +176,36 @@ def body(look: Look, trunk: LayerMotion) -> list[Layer]:
                 return ellipse(x, y - 0.68, 0.27, 0.17)
         return ellipse(x, y - 0.66, 0.22, 0.13)
 
-    def clothes(x, y):
-        shoulders = torch.minimum(rectangle(x, y - 1.42, look.shoulder, 0.62, 0.35), ellipse(x, y - 0.85, 0.4, 0.16))
-        return torch.maximum(shoulders, -collar(x, y))
+    return shape
 
-    def clothes_paint(x, y):
-        rgb = fabric(x, y) * (1.0 - 0.25 * (x / look.shoulder).square().clamp(max=1))
-        return mix(rgb, second * 0.9 if look.pattern == "plain" else first * 0.8, step(collar(x, y) - 0.045, 0.02))
 
-    def throat(x, y):
+def throat(look: Look, trunk: LayerMotion) -> Layer:
+    """The neck, in the shadow of the chin."""
+    skin, shadow = (
+        colour(c * 0.93 for c in look.skin),
+        colour(c * k for c, k in zip(look.skin, (0.72, 0.62, 0.6), strict=True)),
+    )
+
+    def paint(x, y):
+        return mix(skin, shadow, step(y - 0.78 + 0.7 * x.square(), 0.12))
+
+    def shape(x, y):
         return rectangle(x, y - 0.65, 0.2 + 0.25 * (y - 0.6).clamp(min=0), 0.5, 0.05)
 
-    return [
-        Layer(throat, neck_paint, trunk, (-0.35, 0.15, 0.35, 1.15)),
-        Layer(clothes, clothes_paint, trunk, (-1.0, 0.64, 1.0, 1.25)),
-    ]
+    return Layer(shape, paint, trunk, (-0.35, 0.15, 0.35, 1.15))
+
+
+def body(look: Look, trunk: LayerMotion) -> list[Layer]:
+    """Neck, shoulders and clothes; they follow the head a little."""
+    first, second = colour(look.clothes[0]), colour(look.clothes[1])
+    cloth, opening = fabric(look), collar(look)
+
+    def clothes(x, y):
+        shoulders = torch.minimum(rectangle(x, y - 1.42, look.shoulder, 0.62, 0.35), ellipse(x, y - 0.85, 0.4, 0.16))
+        return torch.maximum(shoulders, -opening(x, y))
+
+    def clothes_paint(x, y):
+        rgb = cloth(x, y) * (1.0 - 0.25 * (x / look.shoulder).square().clamp(max=1))
+        return mix(rgb, second * 0.9 if look.pattern == "plain" else first * 0.8, step(opening(x, y) - 0.045, 0.02))
+
+    return [throat(look, trunk), Layer(clothes, clothes_paint, trunk, (-1.0, 0.64, 1.0, 1.25))]
