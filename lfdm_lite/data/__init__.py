@@ -1,22 +1,45 @@
-"""Videos to learn from: procedural scenes whose true motion is known, and folders of videos.
+"""Videos to learn from: procedural scenes whose true motion is known, folders of videos, and the paper's data sets.
 
-`Faces` draws its clips when they are asked for; `VideoFolder` reads yours. Both give the same items.
+`Faces` draws its clips when they are asked for; `VideoFolder` reads yours; `MUG`, `MHAD` and `NATOPS` read what
+`lfdm data prepare` has made of the paper's. All give the same items.
 """
 
 from importlib import import_module
 from typing import Any
 
 from .faces import Faces
+from .figures import Figures
+from .gestures import Gestures
 from .procedural import ProceduralSet
+from .sketches import Sketches
 
-PROCEDURAL: dict[str, type[ProceduralSet]] = {"faces": Faces}  # by the name that commands and configs use
+PROCEDURAL: dict[str, type[ProceduralSet]] = {
+    "faces": Faces,
+    "figures": Figures,
+    "gestures": Gestures,
+    "sketches": Sketches,
+}  # by the name that commands and configs use
 
-__all__ = ["PROCEDURAL", "Faces", "ProceduralSet", "VideoFolder", "media"]
+__all__ = [
+    "MHAD",
+    "MUG",
+    "NATOPS",
+    "PROCEDURAL",
+    "Faces",
+    "Figures",
+    "Gestures",
+    "ProceduralSet",
+    "Sketches",
+    "VideoFolder",
+    "media",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name == "VideoFolder":
         return import_module(".video_folder", __name__).VideoFolder
+    if name in ("MUG", "MHAD", "NATOPS"):
+        return getattr(import_module(".paper_sets", __name__), name)
     if name == "media":
         return import_module(".media", __name__)
     raise AttributeError(f"module 'lfdm_lite.data' has no attribute {name!r}")
