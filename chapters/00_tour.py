@@ -1,5 +1,17 @@
 # ---
 # jupyter:
+#   book:
+#     equals: {}
+#     goals:
+#     - generate videos with the trained model that comes with this book
+#     - name the four things that a video is made of here
+#     - say which of them is invented and which is carried over
+#     - say what the model cannot do
+#     minutes: 20
+#     peak_mb: 520
+#     prerequisites:
+#     - the installed environment
+#     seconds: 33
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -61,6 +73,8 @@ print(tuple(image.shape))
 viz.image_row(image, scale=3, alt="A drawn face at rest.")
 
 # %% [markdown]
+# *The given picture: $64 \times 64$ pixels, shown three times as large.*
+#
 # The third generates six videos, one a label. `seed` fixes the noise that they start from.
 
 # %%

@@ -15,7 +15,7 @@ usage: lfdm COMMAND [OPTIONS]
 Latent flow diffusion: an image and a label become a video.
 
   lfdm generate IMAGE --label surprise --out out.gif     generate a video
-  lfdm train    autoencoder|diffusion|judge --preset faces64 --out runs/x [--resume]
+  lfdm train    autoencoder|diffusion|decoder|judge --preset faces64 --out runs/x [--resume]
   lfdm evaluate CHECKPOINT --data faces --split test     measure a model on clips of unseen people
   lfdm convert  LFAE.pth DM.pth --out FOLDER             the authors' checkpoints, to ours and back
   lfdm data     preview|export faces --out FILE|FOLDER   look at a data set, write it as videos

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from lfdm_lite.training import PRESETS, train_autoencoder, train_diffusion, train_judge
-from lfdm_lite.training.checkpoint import newest_state, save_state
-from lfdm_lite.training.clips import StaleCacheError, cached_clips, cached_shards, step_indices
-from lfdm_lite.training.loop import learning_rate
+from lfdm_lite.training.clips import StaleCacheError, cached_clips, sharded_clips
+from lfdm_lite.training.randomness import step_indices
+from lfdm_lite.training.saving import newest_state, save_state
+from lfdm_lite.training.schedules import learning_rate
 
 TINY = PRESETS["tiny"]
 
@@ -47,16 +48,16 @@ def test_killed_in_the_middle_of_a_write_it_goes_on_from_the_last_whole_checkpoi
     folder, expected = undisturbed
     code = """
 import os, signal, sys
-import lfdm_lite.training.checkpoint as checkpoint
+import lfdm_lite.training.saving as saving
 from lfdm_lite.training import PRESETS, train_autoencoder
-save, calls = checkpoint.torch.save, []
+save, calls = saving.torch.save, []
 def half_a_save(state, file):
     calls.append(1)
     if len(calls) == 2:
         file.write(b"half of a checkpoint"); file.flush()
         os.kill(os.getpid(), signal.SIGKILL)
     save(state, file)
-checkpoint.torch.save = half_a_save
+saving.torch.save = half_a_save
 train_autoencoder(PRESETS["tiny"].autoencoder, __import__("pathlib").Path(sys.argv[1]))
 """
     run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "ae")], capture_output=True, timeout=300)
@@ -107,7 +108,7 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path, capsys):
     with open(path / "state.pt", "ab") as file:
         file.write(b"damage")
     assert newest_state(tmp_path) == {"step": 1}
-    assert "step_0000002 is damaged" in capsys.readouterr().out
+    assert "step_0000002 is damaged" in capsys.readouterr().err
 
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
@@ -147,9 +148,9 @@ def test_motions_on_the_fly_and_from_the_cache_train_alike(undisturbed):
 
 def test_a_stale_cache_is_refused(tmp_path):
     make = lambda r: {"x": torch.zeros(len(r))}
-    cached_shards(tmp_path, {"weights": "a"}, 3, make, "x")
+    sharded_clips(tmp_path, {"weights": "a"}, 3, make, "x")
     with pytest.raises(StaleCacheError, match="made from something else.*weights differ.*delete"):
-        cached_shards(tmp_path, {"weights": "b"}, 3, make, "x")
+        sharded_clips(tmp_path, {"weights": "b"}, 3, make, "x")
 
 
 def test_an_interrupted_cache_goes_on(tmp_path):
@@ -162,13 +163,15 @@ def test_an_interrupted_cache_goes_on(tmp_path):
         return {"x": torch.arange(r.start, r.stop)}
 
     with pytest.raises(KeyboardInterrupt):
-        cached_shards(tmp_path, {}, 250, make, "x")
-    assert torch.equal(cached_shards(tmp_path, {}, 250, make, "x")["x"], torch.arange(250))
+        sharded_clips(tmp_path, {}, 250, make, "x")
+    assert torch.equal(sharded_clips(tmp_path, {}, 250, make, "x").whole("x"), torch.arange(250))
     assert made == [0, 100, 100, 200]
 
 
 def test_the_clip_cache_holds_neither_flow_nor_visibility(tmp_path):
-    video, label = cached_clips(TINY.judge.data, "val", tmp_path)
+    clips = cached_clips(TINY.judge.data, "val", tmp_path)
+    assert set(clips[0]) == {"video", "label"}
+    video, label = clips.whole("video"), clips.whole("label")
     assert video.dtype == torch.uint8 and video.shape == (4, 3, 4, 32, 32) and label.shape == (4,)
 
 

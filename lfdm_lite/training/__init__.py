@@ -1,10 +1,12 @@
-"""Training: one loop for the auto-encoder, the diffusion model and the judge.
+"""Training: one loop for the auto-encoder, the diffusion model, the decoder alone, and the judge.
 
 Needs `pip install "lfdm_lite[train]"`.
 """
 
-from .configs import PRESETS, AutoencoderRun, DataConfig, DiffusionRun, JudgeRun, LoopConfig, OptimConfig, Preset
+from .configs import AutoencoderRun, DataConfig, DecoderRun, DiffusionRun, JudgeRun, LoopConfig, OptimConfig
+from .decoder import train_decoder
 from .judge import train_judge
+from .presets import PRESETS, Preset
 from .stage_one import load_autoencoder, train_autoencoder
 from .stage_two import train_diffusion
 
@@ -12,6 +14,7 @@ __all__ = [
     "PRESETS",
     "AutoencoderRun",
     "DataConfig",
+    "DecoderRun",
     "DiffusionRun",
     "JudgeRun",
     "LoopConfig",
@@ -19,6 +22,7 @@ __all__ = [
     "Preset",
     "load_autoencoder",
     "train_autoencoder",
+    "train_decoder",
     "train_diffusion",
     "train_judge",
 ]

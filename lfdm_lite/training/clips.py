@@ -1,27 +1,29 @@
 """Clips rendered or decoded once and kept on disk, so that a training step only reads them.
 
-Both caches are folders of shards. A shard is written whole or not at all; an interrupted build goes on with the shards
-that are missing. A manifest says what the cache was made from; a cache made from something else is refused.
+Caches are folders of shards. A shard is written whole or not at all; an interrupted build goes on with the shards
+that are missing. A manifest says what the cache was made from; a cache made from something else is refused. Shards are
+mapped into memory, so that a cache may be larger than it, and the processes of a machine share what they read.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from .. import data as datasets
 from ..checkpoints import write_atomically, write_json
 from .configs import DataConfig
+from .engine import Engine
 
 SHARD = 100  # clips a file
 
@@ -43,7 +45,8 @@ def build_dataset(config: DataConfig, split: str) -> Any:
     if config.name == "folder":
         if config.root is None:
             raise ValueError("data.name is 'folder', so data.root must name the folder of videos")
-        return datasets.VideoFolder(config.root, config.size, config.num_frames, split=split, seed=config.seed)
+        options = dict(split=split, seed=config.seed, cache_gb=0)  # read once, then kept in the cache below
+        return datasets.VideoFolder(config.root, config.size, config.num_frames, **options)
     raise ValueError(f"data.name {config.name!r} is not one of: {', '.join(datasets.PROCEDURAL)}, folder")
 
 
@@ -61,10 +64,59 @@ def weights_fingerprint(module: torch.nn.Module) -> str:
     return digest.hexdigest()[:16]
 
 
-def cached_shards(
-    folder: Path, made_from: dict[str, Any], count: int, make: Callable[[range], dict[str, Tensor]], what: str
-) -> dict[str, Tensor]:
-    """Build what is missing of a sharded cache, then return all of it, concatenated.
+class TensorClips(Dataset):
+    """Clips in memory: tensors whose first axis counts clips."""
+
+    def __init__(self, **tensors: Tensor):
+        self.tensors = tensors
+
+    def __len__(self) -> int:
+        return len(next(iter(self.tensors.values())))
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: tensor[index] for name, tensor in self.tensors.items()}
+
+
+class ShardedClips(Dataset):
+    """Clips in files of `SHARD` each; a clip is read when it is asked for."""
+
+    def __init__(self, shards: list[dict[str, Tensor]]):
+        self.shards = shards
+
+    def __len__(self) -> int:
+        return sum(len(next(iter(shard.values()))) for shard in self.shards)
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        shard, row = divmod(index, SHARD)
+        return {name: tensor[row] for name, tensor in self.shards[shard].items()}
+
+    def whole(self, name: str) -> Tensor:
+        """One tensor of all clips, in memory."""
+        return torch.cat([shard[name] for shard in self.shards])
+
+
+class Together(Dataset):
+    """What several data sets know of the same clips."""
+
+    def __init__(self, *parts: Any):
+        self.parts = parts
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return {name: value for part in self.parts for name, value in part[index].items()}
+
+
+def sharded_clips(
+    folder: Path,
+    made_from: dict[str, Any],
+    count: int,
+    make: Callable[[range], dict[str, Tensor]],
+    what: str,
+    engine: Engine | None = None,
+) -> ShardedClips:
+    """Build what is missing of a cache, then open it.
 
     Args:
         folder: of this cache.
@@ -72,6 +124,7 @@ def cached_shards(
         count: number of clips.
         make: computes the tensors of a range of clips, first axis = clip.
         what: for the progress bar.
+        engine: its processes share the work.
 
     Raises:
         StaleCacheError: the folder holds a cache that was made from something else.
@@ -89,22 +142,31 @@ def cached_shards(
             )
     else:
         write_json(manifest, made_from)
-    shards = []
-    for start in tqdm(range(0, count, SHARD), desc=what, unit="shard"):
-        path = folder / f"{start:06d}.safetensors"
-        if not path.exists():
-            tensors = make(range(start, min(start + SHARD, count)))
-            write_atomically(path, lambda temporary, tensors=tensors: save_file(tensors, temporary))
-        shards.append(load_file(path))
-    return {name: torch.cat([shard[name] for shard in shards]) for name in shards[0]}
+    paths = {start: folder / f"{start:06d}.safetensors" for start in range(0, count, SHARD)}
+
+    def build(starts: list[int], quiet: bool) -> None:
+        for start in tqdm(starts, desc=what, unit="shard", disable=quiet):
+            if not paths[start].exists():
+                tensors = make(range(start, min(start + SHARD, count)))
+                write_atomically(paths[start], lambda temporary, tensors=tensors: save_file(tensors, temporary))
+
+    if engine is None or engine.alone:
+        build(list(paths), quiet=False)
+    else:
+        build(list(paths)[engine.accelerator.process_index :: engine.processes], quiet=not engine.main)
+        engine.wait()
+        with engine.on_this_machine():  # where machines share no disk, each still lacks the others' shards
+            build([start for start, path in paths.items() if not path.exists()], quiet=True)
+    return ShardedClips([load_file(path) for path in paths.values()])
 
 
-def cached_clips(config: DataConfig, split: str, folder: Path) -> tuple[UInt8[Tensor, "n 3 t h w"], Int[Tensor, " n"]]:
-    """All clips of a split as 8-bit video, and their labels. True flow and visibility are not among them."""
+def cached_clips(config: DataConfig, split: str, folder: Path, engine: Engine | None = None) -> ShardedClips:
+    """All clips of a split: 8-bit "video" (3, t, h, w), and "label". True flow and visibility are not among them."""
     dataset = build_dataset(config, split)
+    cores = (os.cpu_count() or 1) // (engine.processes if engine else 1)
 
     def make(indices: range) -> dict[str, Tensor]:
-        items = list(DataLoader(Subset(dataset, indices), batch_size=None, num_workers=min(2, os.cpu_count() or 1)))
+        items = list(DataLoader(Subset(dataset, indices), batch_size=None, num_workers=max(1, min(16, cores))))
         video = torch.stack([item["video"] for item in items])
         return {
             "video": (video * 255).round().to(torch.uint8),
@@ -113,24 +175,9 @@ def cached_clips(config: DataConfig, split: str, folder: Path) -> tuple[UInt8[Te
 
     made_from = asdict(config) | {"split": split, "clips": len(dataset)}
     name = f"{config.name}-{split}-{fingerprint(made_from)}"
-    cache = cached_shards(folder / name, made_from, len(dataset), make, f"{split} clips")
-    return cache["video"], cache["label"]
+    return sharded_clips(folder / name, made_from, len(dataset), make, f"{split} clips", engine)
 
 
 def to_float(video: UInt8[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """8-bit frames → [0, 1]."""
     return video.float() / 255
-
-
-def step_indices(seed: int, count: int, batch_size: int, start: int) -> Iterator[list[int]]:
-    """The clips of step `start`, `start + 1`, …: shuffled epoch after epoch, a function of seed and step alone."""
-    position = start * batch_size
-    while True:
-        picked: list[int] = []
-        while len(picked) < batch_size:
-            epoch, offset = divmod(position, count)
-            order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-            taken = order[offset : offset + batch_size - len(picked)]
-            picked += taken.tolist()
-            position += len(taken)
-        yield picked

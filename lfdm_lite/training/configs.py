@@ -1,10 +1,10 @@
-"""What a training run is made of, as frozen dataclasses, and the presets that name good ones.
+"""What a training run is made of, as frozen dataclasses; `presets` names good ones.
 
 One run writes one folder. Everything random in step n is a function of the run's seed and of n, so a run that was
-interrupted goes on exactly where it stopped.
+interrupted goes on exactly where it stopped. "The paper" is what the authors' published code does.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..autoencoder import LFAEConfig
@@ -28,29 +28,56 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimConfig:
-    """AdamW with a linear warm-up and a cosine to zero, gradient clipping, and an average of the weights."""
+    """AdamW with a schedule of its rate, gradient clipping, and an average of the weights."""
 
-    steps: int = 3000  # optimizer steps
-    batch_size: int = 16  # pairs (stage one) or clips (stage two, judge) a step
-    learning_rate: float = 1e-3  # at the top of the schedule
-    warmup: int = 200  # steps from 0 to the top
-    betas: tuple[float, float] = (0.9, 0.99)  # of AdamW
-    weight_decay: float = 0.01  # of AdamW
-    clip: float = 1.0  # largest norm of the gradient
-    ema: float = 0.995  # decay of the weights' moving average; the paper's code has none
+    steps: int = 3000  # optimizer steps; the paper: 24,000 to 46,500 (stage one), 33,600 to 111,600 (stage two)
+    batch_size: int = 16  # pairs (stage one) or clips of a step, of all processes together; the paper: 100; 5 to 20
+    learning_rate: float = 1e-3  # at the top of the schedule; the paper: 2e-4, NATOPS in stage two 1e-4
+    schedule: Literal["cosine", "drops", "constant"] = "cosine"  # of the rate, after the warm-up; the paper: drops
+    drops: tuple[float, ...] = (0.6, 0.9)  # shares of the steps after which the rate drops; stage two: 0.667, 0.833
+    drop_factor: float = 0.1  # what the rate is multiplied with at each drop; the paper: 0.1
+    warmup: int = 200  # steps from 0 to the top; the paper: 0
+    betas: tuple[float, float] = (0.9, 0.99)  # of AdamW; the paper: 0.5, 0.999 (stage one), 0.9, 0.99 (stage two)
+    weight_decay: float = 0.01  # of AdamW, in units of the rate; the paper: 0
+    clip: float = 1.0  # largest norm of the gradient, 0 for no limit; the paper: 0
+    ema: float = 0.995  # decay of the weights' moving average, 0 for no average; the paper: 0
+    batch_norm: Literal["process", "all", "frozen"] = "process"  # statistics from a process's part; all (GPUs); stored
+
+    def __post_init__(self):
+        if self.steps < 1 or self.batch_size < 1:
+            raise ValueError(f"steps={self.steps}, batch_size={self.batch_size}: both must be at least 1")
+        if self.clip < 0 or self.warmup < 0:
+            raise ValueError(f"clip={self.clip:g}, warmup={self.warmup}: neither may be below 0")
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema={self.ema:g}: must be at least 0 and below 1")
 
 
 @dataclass(frozen=True)
 class LoopConfig:
-    """How the run is carried out; nothing here changes what is learned, save the precision."""
+    """How the run is carried out; nothing here but the seed and the precision changes what is learned."""
 
     seed: int = 0  # of initial weights and of every step's randomness
-    precision: Literal["no", "bf16", "fp16"] = "bf16"  # of the convolutions; coordinates stay float32
+    precision: Literal["no", "bf16", "fp16"] = "bf16"  # of the convolutions; coordinates stay float32; the paper: no
+    accumulate: int = 1  # parts into which a process cuts its batch: less memory, the same gradient
+    channels_last: bool = True  # memory order of the weights; faster convolutions on CPUs and tensor cores
+    fused: bool = True  # AdamW as one kernel
+    compile: bool = False  # torch.compile: minutes at the start, faster steps after
+    workers: int | None = None  # processes that prepare batches ahead; None: 4 beside a GPU, else 0
     save_every: int = 500  # steps between checkpoints
-    keep: int = 2  # checkpoints that stay on disk
-    validate_every: int = 500  # steps between validations
-    log_every: int = 10  # steps between rows of log.csv
-    trackers: bool = True  # TensorBoard scalars and sample grids
+    keep: int = 2  # newest checkpoints that stay on disk, beside the best by validation
+    final: Literal["last", "best"] = "last"  # which weights the finished model gets; the paper: last
+    validate_every: int = 500  # steps between validations, 0 for none but the last
+    sample_every: int = 500  # steps between sample pictures, 0 for none
+    log_every: int = 10  # steps between rows of log.csv, each the mean over these; losses are looked at only then
+    tracker: str = "tensorboard"  # or another that accelerate knows (wandb, mlflow, ...), or none
+    max_hours: float | None = None  # hours after which the run saves and stops, to be resumed; None: none
+
+    def __post_init__(self):
+        for name in ("accumulate", "save_every", "keep", "log_every"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
+        if self.max_hours is not None and self.max_hours <= 0:
+            raise ValueError(f"max_hours={self.max_hours:g}: must be above 0")
 
 
 @dataclass(frozen=True)
@@ -81,7 +108,20 @@ class DiffusionRun:
         default_factory=lambda: OptimConfig(steps=1600, batch_size=8, learning_rate=8e-4, ema=0.998)
     )
     loop: LoopConfig = field(default_factory=LoopConfig)
-    cache: bool = True  # motions and latents computed once and kept on disk; False: anew in every step
+    cache: bool = True  # motions and latents computed once and kept on disk; False: anew in every step, as the paper
+    checkpointing: bool = False  # keep less for the backward pass: a fraction of the memory, a third more time
+
+
+@dataclass(frozen=True)
+class DecoderRun:
+    """A new domain: the decoder of a finished model learns on other clips; motion and latents stay as they are."""
+
+    checkpoint: str = ""  # folder of a finished model (both stages) or of a finished stage-one run
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=1000, learning_rate=5e-4))
+    loop: LoopConfig = field(default_factory=LoopConfig)
+    from_rest: float = 0.5  # share of pairs whose source is frame 0; else any frame
+    gradient_weight: float = 1.0  # of colour differences against colours, in the pyramid loss
 
 
 @dataclass(frozen=True)
@@ -92,59 +132,3 @@ class JudgeRun:
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=300, batch_size=32, learning_rate=2e-3))
     loop: LoopConfig = field(default_factory=LoopConfig)
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One size of the whole system."""
-
-    autoencoder: AutoencoderRun
-    diffusion: DiffusionRun
-    judge: JudgeRun
-
-    def with_data(self, data: DataConfig) -> "Preset":
-        """The same preset on other clips."""
-        return Preset(
-            replace(self.autoencoder, data=data), replace(self.diffusion, data=data), replace(self.judge, data=data)
-        )
-
-
-def _tiny() -> Preset:
-    """Seconds on any machine; learns nothing worth seeing. For tests."""
-    data = DataConfig(size=32, num_frames=4, train_clips=12, val_clips=4)
-    loop = LoopConfig(save_every=4, validate_every=4, log_every=1, precision="no", trackers=False)
-    optim = OptimConfig(steps=8, batch_size=2, warmup=2)
-    lfae = LFAEConfig(
-        num_regions=3, width=8, latent_channels=16, num_residual=1, region_width=8, region_depth=2, flow_width=8,
-        flow_depth=2, background_width=8, background_depth=2,
-    )  # fmt: skip
-    unet = UNet3DConfig(feature_channels=16, num_labels=6, dim=8, dim_mults=(1, 2), num_frames=4)
-    judge = VideoClassifierConfig(channels=(8, 16), temporal_channels=16, feature_dim=8)
-    return Preset(
-        AutoencoderRun(model=lfae, data=data, optim=optim, loop=loop),
-        DiffusionRun(unet=unet, data=data, optim=optim, loop=loop),
-        JudgeRun(model=judge, data=data, optim=optim, loop=loop),
-    )
-
-
-def _faces64() -> Preset:
-    """The shipped checkpoint: 64x64, 16 frames, about seventy minutes on two CPU cores for both stages."""
-    return Preset(AutoencoderRun(), DiffusionRun(), JudgeRun())
-
-
-def _faces32() -> Preset:
-    """Minutes on a laptop: 32x32, 8 frames."""
-    data = DataConfig(size=32, num_frames=8, train_clips=1000)
-    small = replace(LFAEConfig(), region_downscale=1, flow_depth=2)
-    return Preset(
-        AutoencoderRun(model=small, data=data, optim=OptimConfig(steps=1000)),
-        DiffusionRun(
-            unet=UNet3DConfig(feature_channels=64, num_labels=6, dim=32, dim_mults=(1, 2), num_frames=8),
-            data=data,
-            optim=OptimConfig(steps=2000, batch_size=8, learning_rate=5e-4, ema=0.995),
-        ),
-        JudgeRun(data=data, optim=OptimConfig(steps=400, batch_size=32, learning_rate=2e-3)),
-    )
-
-
-PRESETS: dict[str, Preset] = {"tiny": _tiny(), "faces32": _faces32(), "faces64": _faces64()}

@@ -9,43 +9,48 @@ from torch import Tensor, nn
 from ..judges import VideoClassifier
 from .clips import build_dataset, cached_clips, to_float
 from .configs import JudgeRun
-from .loop import fit, set_seed
-from .stage_one import ClipDataset
+from .engine import Engine
+from .loop import fit
+from .randomness import Item
+
+
+def draw_view(clip: Item, generator: torch.Generator) -> Item:
+    """A clip, mirrored or not, and a shift of its colours."""
+    video = clip["video"].flip(-1) if torch.rand((), generator=generator) < 0.5 else clip["video"]
+    return {"video": video, "shift": 0.2 * torch.rand(3, generator=generator) - 0.1, "label": clip["label"]}
 
 
 class JudgeObjective(nn.Module):
-    """Cross-entropy of the label; clips are mirrored, and shifted in colour and brightness, at random."""
+    """Cross-entropy of the label, a mean over the batch."""
 
     def __init__(self, network: VideoClassifier):
         super().__init__()
         self.network = network
 
-    def forward(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        video = to_float(batch["video"])
-        mirrored = torch.rand(len(video), 1, 1, 1, 1, generator=generator) < 0.5
-        shift = 0.2 * torch.rand(len(video), 3, 1, 1, 1, generator=generator) - 0.1
-        video = torch.where(mirrored.to(video.device), video.flip(-1), video) + shift.to(video.device)
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        video = to_float(batch["video"]) + batch["shift"][:, :, None, None, None]
         return {"loss": F.cross_entropy(self.network(video).float(), batch["label"], label_smoothing=0.05)}
 
 
 def train_judge(config: JudgeRun, out: Path, resume: bool = False) -> VideoClassifier:
     """Train the judge on real training clips and leave it in `out`. It never sees what it will judge."""
-    out = Path(out)
-    set_seed(config.loop.seed)
-    video, label = cached_clips(config.data, "train", out.parent / "cache")
-    val_video, val_label = cached_clips(config.data, "val", out.parent / "cache")
-    network = VideoClassifier(config.model)
+    engine = Engine(config, out, resume)
+    clips = cached_clips(config.data, "train", engine.cache, engine)
+    val = cached_clips(config.data, "val", engine.cache, engine)
+    network = engine.build(lambda: VideoClassifier(config.model))
     network.labels = list(build_dataset(config.data, "train").labels)
 
     def accuracy(network: nn.Module) -> dict[str, float]:
-        predicted = torch.cat([network(to_float(part)).argmax(1) for part in val_video.split(32)])
-        return {"accuracy": (predicted == val_label).float().mean().item()}
+        device = next(network.parameters()).device
+        parts = val.whole("video").split(32)
+        predicted = torch.cat([network(to_float(part.to(device))).argmax(1).cpu() for part in parts])
+        return {"accuracy": (predicted == val.whole("label")).float().mean().item()}
 
-    dataset = ClipDataset(video=video, label=label)
     trained = fit(
-        JudgeObjective(network), dataset, config.optim, config.loop, out, config, validate=accuracy, resume=resume
+        engine, JudgeObjective(network), clips, draw_view, validate=accuracy, score=lambda found: found["accuracy"]
     )
     trained.labels = network.labels
-    trained.save(out)
+    if engine.main:
+        trained.save(out)
+    engine.wait()
     return trained

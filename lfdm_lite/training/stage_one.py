@@ -1,12 +1,12 @@
 """Stage one: train the latent flow auto-encoder on pairs of frames, without labels."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from ..autoencoder import LatentFlowAutoencoder, LFAEConfig
 from ..checkpoints import build, load_weights, make_config, read_config, read_fields, read_tensors, save_module
@@ -15,57 +15,51 @@ from ..losses import equivariance_loss, pyramid_loss, visibility_loss
 from ..metrics import psnr
 from .clips import cached_clips, to_float
 from .configs import AutoencoderRun
-from .loop import fit, set_seed
+from .engine import Engine
+from .loop import fit
+from .randomness import Item
+from .samples import motion_rows, save_rows
 
 KIND = "LatentFlowAutoencoder"
 
 
-class ClipDataset(Dataset):
-    """8-bit clips in memory, and whatever else belongs to each."""
-
-    def __init__(self, **tensors: Tensor):
-        self.tensors = tensors
-
-    def __len__(self) -> int:
-        return len(next(iter(self.tensors.values())))
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        return {name: tensor[index] for name, tensor in self.tensors.items()}
-
-
-def draw_pairs(
-    video: UInt8[Tensor, "b 3 t h w"], from_rest: float, generator: torch.Generator
-) -> tuple[Float[Tensor, "b 3 h w"], Float[Tensor, "b 3 h w"]]:
-    """A source and a driving frame of every clip; half of the pairs are mirrored.
+def draw_pair(clip: Item, generator: torch.Generator, from_rest: float) -> Item:
+    """A source and a driving frame of a clip, one pair in two mirrored, and a random transform for equivariance.
 
     Args:
+        clip: with "video", 8-bit (3, t, h, w).
         from_rest: share of pairs whose source is frame 0; the others take any frame.
     """
-    b, t = video.shape[0], video.shape[2]
-    source = torch.randint(t, (b,), generator=generator)
-    source = torch.where(torch.rand(b, generator=generator) < from_rest, 0, source)
-    driving = torch.randint(t, (b,), generator=generator)
-    mirrored = torch.rand(b, generator=generator) < 0.5
-    clips = torch.arange(b)
-    pair = torch.stack([video[clips, :, source], video[clips, :, driving]])
-    pair = torch.where(mirrored.to(video.device).view(1, b, 1, 1, 1), pair.flip(-1), pair)
-    return to_float(pair[0]), to_float(pair[1])
+    video: UInt8[Tensor, "3 t h w"] = clip["video"]
+    source, driving = torch.randint(video.shape[1], (2,), generator=generator).tolist()
+    at_rest, mirrored = torch.rand(2, generator=generator).tolist()
+    pair = video[:, 0 if at_rest < from_rest else source], video[:, driving]
+    if mirrored < 0.5:
+        pair = tuple(frame.flip(-1) for frame in pair)
+    transform = RandomTransform(1, generator=generator)
+    return {"source": pair[0], "driving": pair[1], "affine": transform.affine[0], "weights": transform.weights[0]}
+
+
+def stack_transforms(affine: Float[Tensor, "b 2 3"], weights: Float[Tensor, "b p"]) -> RandomTransform:
+    """One transform of a batch, of the numbers of single ones."""
+    transform = RandomTransform(0, device=affine.device)
+    transform.affine, transform.weights = affine, weights
+    return transform
 
 
 class AutoencoderObjective(nn.Module):
-    """Reconstruction of the driving frame, and equivariance of its regions."""
+    """Reconstruction of the driving frame, and equivariance of its regions. All are means over the batch."""
 
     def __init__(self, network: LatentFlowAutoencoder, config: AutoencoderRun):
         super().__init__()
         self.network, self.config = network, config
 
-    def forward(self, batch: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        source, driving = draw_pairs(batch["video"], self.config.from_rest, generator)
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        source, driving = to_float(batch["source"]), to_float(batch["driving"])
         painted, motion = self.network(source, driving)
         reconstruction = pyramid_loss(painted, driving, gradient_weight=self.config.gradient_weight)
         visibility = visibility_loss(motion, source, driving, self.config.visibility_tolerance)
-        transform = RandomTransform(len(driving), generator=generator, device=driving.device)
+        transform = stack_transforms(batch["affine"], batch["weights"])
         regions = self.network.regions(driving)
         shift, affine = equivariance_loss(self.network.regions, driving, regions, transform)
         loss = reconstruction + self.config.visibility_weight * visibility
@@ -76,40 +70,38 @@ class AutoencoderObjective(nn.Module):
 
 def reconstruction_psnr(network: LatentFlowAutoencoder, video: UInt8[Tensor, "n 3 t h w"], batch: int = 4) -> float:
     """Mean over clips of the PSNR of frames 1 to T-1 painted from frame 0, in dB."""
-    scores = []
+    device, scores = next(network.parameters()).device, []
     for part in video.split(batch):
-        clips = to_float(part)
-        scores.append(psnr(network.reconstruct(clips)[:, :, 1:], clips[:, :, 1:]))
+        clips = to_float(part.to(device))
+        scores.append(psnr(network.reconstruct(clips)[:, :, 1:], clips[:, :, 1:]).cpu())
     return torch.cat(scores).mean().item()
+
+
+def picture(network: LatentFlowAutoencoder, video: UInt8[Tensor, "n 3 t h w"], path: Path) -> None:
+    """A few clips as they are, as they are painted, their flow and their occlusion maps."""
+    clips = to_float(video.to(next(network.parameters()).device))
+    motion = network.estimate_motion(clips[:, :, 0], clips)
+    painted = network.decode(clips[:, :, 0], motion)
+    save_rows(path, torch.cat(motion_rows(clips, painted, motion)).cpu())
 
 
 def train_autoencoder(config: AutoencoderRun, out: Path, resume: bool = False) -> LatentFlowAutoencoder:
     """Run stage one and leave the finished network in `out` (`config.json`, `model.safetensors`)."""
-    from .samples import motion_rows, save_rows
-
-    out = Path(out)
-    set_seed(config.loop.seed)
-    train, _ = cached_clips(config.data, "train", out.parent / "cache")
-    val, _ = cached_clips(config.data, "val", out.parent / "cache")
-
-    def sample(network: nn.Module, path: Path) -> None:
-        clips = to_float(val[:6])
-        motion = network.estimate_motion(clips[:, :, 0], clips)
-        painted = network.decode(clips[:, :, 0], motion)
-        save_rows(path, torch.cat(motion_rows(clips, painted, motion)))
-
+    engine = Engine(config, out, resume)
+    clips = cached_clips(config.data, "train", engine.cache, engine)
+    val = cached_clips(config.data, "val", engine.cache, engine).whole("video")
     network = fit(
-        AutoencoderObjective(LatentFlowAutoencoder(config.model), config),
-        ClipDataset(video=train),
-        config.optim,
-        config.loop,
-        out,
-        config,
+        engine,
+        AutoencoderObjective(engine.build(lambda: LatentFlowAutoencoder(config.model)), config),
+        clips,
+        partial(draw_pair, from_rest=config.from_rest),
         validate=lambda network: {"psnr": reconstruction_psnr(network, val)},
-        sample=sample if config.loop.trackers else None,
-        resume=resume,
+        score=lambda found: found["psnr"],
+        sample=lambda network, path: picture(network, val[:6], path),
     )
-    save_module(out, network, KIND, {"model": asdict(config.model)})
+    if engine.main:
+        save_module(out, network, KIND, {"model": asdict(config.model)})
+    engine.wait()
     return network
 
 

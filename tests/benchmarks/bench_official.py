@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 
 import straightforward
@@ -36,7 +37,9 @@ from lfdm_lite.diffusion import GaussianDiffusion
 from lfdm_lite.official import denoiser
 from lfdm_lite.official.autoencoder import lfae_config
 from lfdm_lite.samplers import dpm_solver_step, estimate, guided
-from lfdm_lite.training.stage_two import DiffusionObjective
+from lfdm_lite.training.clips import TensorClips
+from lfdm_lite.training.randomness import Examples, Place
+from lfdm_lite.training.stage_two import DiffusionObjective, draw_noise
 from lfdm_lite.unet3d import UNet3D
 
 TOLERANCE = 1e-4  # of outputs in float32, relative to the largest; both formulations round differently
@@ -482,13 +485,17 @@ def bench_stage_two(subject: Subject, repeats: int) -> list[Row]:
             "label": s.label,
         }
 
+    clips = TensorClips(**cached)
+    draw = partial(draw_noise, diffusion=s.diffusion, stride=1, labels=s.unet.null_label)
+    examples, places = Examples(clips, draw, seed=0), [Place(0, i, i) for i in range(len(clips))]
+
     def cached_step(ours: OurTraining) -> Callable[[], None]:
         objective = DiffusionObjective(ours.unet, s.diffusion, autoencoder=None)
 
         def step():
             ours.optimizer.zero_grad()
             with torch.autocast("cpu", torch.bfloat16, enabled=ours.precision == "bf16"):
-                loss = objective(cached, seed=0)["loss"]
+                loss = objective(examples.batch(places))["loss"]
             loss.backward()
             ours.optimizer.step()
 

@@ -1,8 +1,8 @@
 """Can the label be read from a clip's motion, and not from its first frame? `python tests/benchmarks/learnability.py`.
 
-For each procedural set a small classifier learns from a few hundred training clips and is asked about clips of subjects
-whom it never saw: once with whole clips, once with frame 0 alone. It should be right for the first and at chance for the
-second, or a model could learn the label from the given image.
+For each procedural set a small classifier learns from a few hundred training clips and is asked about clips of
+subjects whom it never saw: once with whole clips, once with frame 0 alone. It should be right for the first and at
+chance for the second, or a model could learn the label from the given image.
 
     SET ...          of lfdm_lite.data.PROCEDURAL; all of them unless given
     --clips 600      training clips
@@ -66,7 +66,8 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=600)
     parser.add_argument("--steps", type=int, default=600)
     options = parser.parse_args()
-    print("| set | labels | training clips | whole clips | frame 0 alone | chance | seconds |\n|---|---|---|---|---|---|---|")
+    print("| set | labels | training clips | whole clips | frame 0 alone | chance | seconds |")
+    print("|---" * 7 + "|")
     for name in options.sets or PROCEDURAL:
         start = time.perf_counter()
         train, test = clips(name, "train", options.clips), clips(name, "test", TEST_CLIPS)

@@ -1,0 +1,145 @@
+"""The form that every chapter keeps: metadata, captions, checks, symbols, exercises, and what equals the library."""
+
+import json
+import re
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+
+from .chapter_pairs import CHAPTERS, RECORD, pairs
+
+NOTEBOOKS = sorted(CHAPTERS.glob("[0-9]*.ipynb"))
+IMAGES = ("image/png", "image/jpeg", "image/gif", "image/svg+xml")
+
+# TeX that names no quantity: layout, operators, functions, brackets.
+NOT_SYMBOLS = set(
+    """frac dfrac tfrac sqrt left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr sum prod int lim log exp
+    sin cos tan min max arg operatorname mathrm mathbf mathbb mathcal text textstyle displaystyle begin end quad
+    qquad cdot cdots dots ldots times div pm mp approx equiv sim propto le leq ge geq ne neq ll gg in notin to
+    mapsto rightarrow Rightarrow iff infty partial nabla mid vert Vert lvert rvert lVert rVert langle rangle
+    lfloor rfloor lceil rceil hat bar tilde vec dot ddot overline underbrace overbrace odot oplus otimes circ
+    top bot prime star ast setminus cup cap subset forall exists det tr diag space hspace phantom limits
+    nonumber tag label bf rm it mathop boxed color substack stackrel not middle hbox mbox boldsymbol cases
+    aligned align array matrix pmatrix bmatrix vphantom smash ln coloneqq triangleq longrightarrow""".split()
+)
+
+
+def stem(path: Path) -> str:
+    return path.stem
+
+
+def read(path: Path):
+    return nbformat.read(path, as_version=4)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_metadata_says_what_a_reader_needs_to_know(path):
+    book = read(path).metadata.get("book", {})
+    assert 3 <= len(book.get("goals", [])) <= 6, "book.goals: what the reader can do at the end"
+    assert book.get("prerequisites"), "book.prerequisites"
+    assert 5 <= book.get("minutes", 0) <= 45, "book.minutes to read"
+    assert 0 < book.get("seconds", 0) <= 180, "book.seconds: measured run time on two cores"
+    assert 0 < book.get("peak_mb", 0) <= 3000, "book.peak_mb: measured peak memory"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_a_long_cell_is_the_one_that_assembles(path):
+    long = [c for c in read(path).cells if c.cell_type == "code" and len(c.source.splitlines()) > 25]
+    assert len(long) <= 1
+    assert all("assembly" in cell.metadata.get("tags", []) and len(cell.source.splitlines()) <= 60 for cell in long)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_few_outputs_are_left_unchecked(path):
+    cells = [c for c in read(path).cells if c.cell_type == "code" and c.outputs]
+    ignored = [c for c in cells if {"nbval-ignore-output", "nbval-skip"} & set(c.metadata.get("tags", []))]
+    assert len(ignored) <= len(cells) / 5
+
+
+def html(cell) -> str:
+    return "".join("".join(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", []))
+
+
+def shows_picture(cell) -> bool:
+    return "<img" in html(cell) or any(set(IMAGES) & set(output.get("data", {})) for output in cell.get("outputs", []))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_every_figure_has_caption_alternative_text_and_a_check(path):
+    cells = read(path).cells
+    for i, cell in enumerate(cells):
+        if cell.cell_type != "code" or not shows_picture(cell):
+            continue
+        where = f"cell {i}: {cell.source[:60]!r}"
+        following = cells[i + 1] if i + 1 < len(cells) else {}
+        assert following.get("cell_type") == "markdown", f"{where}: no caption follows"
+        assert following.source.lstrip().startswith("*"), f"{where}: a caption in italics must follow"
+        image = cell.metadata.get("mystnb", {}).get("image", {})
+        told = image.get("alt") or "alt=" in cell.source or re.search(r'alt="[^"]+"', html(cell))
+        assert told, f"{where}: no alternative text"
+        beside = cell.source + "".join(c.source for c in cells[max(0, i - 1) : i + 3] if c.cell_type == "code")
+        assert re.search(r"\bassert\b|assert_close|assert_equal", beside), f"{where}: no numeric check beside it"
+
+
+def symbols(tex: str) -> set[str]:
+    """Letters that name quantities in a formula: x, \\alpha, ... without decorations, indices' words and operators."""
+    tex = re.sub(r"\\(text|mathrm|operatorname|mathsf|texttt|tag|label|begin|end)\*?\{[^}]*\}", " ", tex)
+    tex = re.sub(r"\\(color|htmlClass|class)\{[^}]*\}", " ", tex)
+    named = {name for name in re.findall(r"\\([A-Za-z]+)", tex) if name not in NOT_SYMBOLS}
+    letters = set(re.findall(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", " ", tex)))
+    return named | letters
+
+
+def notation() -> set[str]:
+    rows = [line for line in (CHAPTERS / "notation.md").read_text(encoding="utf-8").splitlines() if line[:1] == "|"]
+    return {symbol for row in rows for tex in re.findall(r"\$([^$]+)\$", row) for symbol in symbols(tex)}
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_every_symbol_of_a_display_equation_is_in_the_notation_table(path):
+    known = notation() | set("de")  # of differentials and the base of logarithms
+    for cell in read(path).cells:
+        if cell.cell_type == "markdown":
+            for tex in re.findall(r"\$\$(.+?)\$\$", cell.source, flags=re.DOTALL):
+                assert symbols(tex) <= known, f"{tex.strip()[:80]}: not in notation.md: {symbols(tex) - known}"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_a_chapter_ends_with_summary_exercises_and_what_the_authors_did(path):
+    text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+    for heading in ("Summary", "Exercises", "What the authors did", "Further reading"):
+        assert re.search(rf"^##+ .*{heading}", text, flags=re.MULTILINE | re.IGNORECASE), f"no section {heading!r}"
+    for tier in ("Check yourself", "Code it", "Explore"):
+        assert tier in text, f"no exercise {tier!r}"
+    assert text.count("<summary>") >= 3, "solutions must be folded"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_neither_chapter_nor_library_changed_since_they_were_shown_to_be_equal(path):
+    recorded = json.loads(RECORD.read_text(encoding="utf-8")).get(path.stem)
+    assert recorded == pairs(path.with_suffix(".py")), (
+        "a final version or its library symbol changed: run the chapter, whose checks compare them by numbers, "
+        "then: python -m tests.chapter_pairs"
+    )
+
+
+def solutions(path: Path) -> list[str]:
+    """The code of every folded solution."""
+    text = "\n".join(cell.source for cell in jupytext.read(path).cells if cell.cell_type == "markdown")
+    folded = re.findall(r"<details>(.*?)</details>", text, flags=re.DOTALL)
+    return [code for part in folded for code in re.findall(r"```python\n(.*?)```", part, flags=re.DOTALL)]
+
+
+@pytest.mark.solutions
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_the_code_of_every_solution_runs(path):
+    """In the kernel that has run the chapter, one after the other."""
+    from nbclient import NotebookClient
+
+    notebook = jupytext.read(path.with_suffix(".py"))
+    notebook.cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    notebook.cells += [nbformat.v4.new_code_cell(code) for code in solutions(path.with_suffix(".py"))]
+    resources = {"metadata": {"path": str(CHAPTERS)}}
+    NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
