@@ -37,13 +37,14 @@ lint: $(ENV) ## ruff
 	$(PY) -m ruff check .
 
 unit: $(ENV) ## tests of the library and of the repository
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile -m 'not site' tests
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile -m 'not site and not solutions' tests
 
 pairs: $(ENV) ## do notebooks and their .py say the same?
 	$(PY) -m pytest tests/test_house.py -k pair
 
-notebooks: $(ENV) ## run every chapter and compare with its stored outputs
+notebooks: $(ENV) ## run every chapter, compare with its stored outputs, and run its solutions
 	$(PY) -m pytest --nbval chapters
+	$(PY) -m pytest -m solutions tests/test_chapters.py
 
 book: $(ENV) ## build the book to _build/html, warnings are errors
 	$(PY) -m jupyter book build . --config jupyter-book.yml -W -n --keep-going

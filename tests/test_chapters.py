@@ -75,11 +75,11 @@ def test_every_figure_has_caption_alternative_text_and_a_check(path):
         where = f"cell {i}: {cell.source[:60]!r}"
         following = cells[i + 1] if i + 1 < len(cells) else {}
         assert following.get("cell_type") == "markdown", f"{where}: no caption follows"
-        assert following.source.lstrip().startswith("*"), f"{where}: a caption in italics must follow"
+        assert re.match(r"\s*\*[^*\s]", following.source), f"{where}: a caption in italics must follow"
         image = cell.metadata.get("mystnb", {}).get("image", {})
         told = image.get("alt") or "alt=" in cell.source or re.search(r'alt="[^"]+"', html(cell))
         assert told, f"{where}: no alternative text"
-        beside = cell.source + "".join(c.source for c in cells[max(0, i - 1) : i + 3] if c.cell_type == "code")
+        beside = "\n".join(c.source for c in cells[max(0, i - 1) : i + 3] if c.cell_type == "code")
         assert re.search(r"\bassert\b|assert_close|assert_equal", beside), f"{where}: no numeric check beside it"
 
 

@@ -70,7 +70,8 @@ def fit(
                 found = learner.average_does(validate)
                 row |= {f"val_{name}": value for name, value in found.items()}
             record.add(done, row)
-            if engine.main and sample is not None and engine.due(done, loop.sample_every):
+            shown = sample is not None and loop.sample_every > 0
+            if engine.main and shown and engine.due(done, loop.sample_every, last=True):
                 record.picture(done, lambda path: learner.average_does(lambda network: sample(network, path)))
 
             reason = engine.largest(stop.look())
