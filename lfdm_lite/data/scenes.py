@@ -13,10 +13,12 @@ Positions are normalized: the image spans [-1, 1], x to the right, y down, pixel
 To write a new set: write its shapes, its paints and its motions, put them in a list, call `render`.
 """
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -39,16 +41,16 @@ class LayerMotion:
         """Inverse motion: image positions (broadcastable to t h w) to canonical coordinates."""
         (a, b, u), (c, d, v) = (row.unbind(-1) for row in self.to_image[..., None, None, :].unbind(1))
         det = a * d - b * c
-        x, y = (
-            (d / det) * x - (b / det) * y + (b * v - d * u) / det,
-            (a / det) * y - (c / det) * x + (c * u - a * v) / det,
+        x, y = (  # what depends on a column, or on a row, is computed once for all of it
+            ((d / det) * x + (b * v - d * u) / det) - (b / det) * y,
+            ((c * u - a * v) / det - (c / det) * x) + (a / det) * y,
         )
         return self.local(x, y) if self.local else (x, y)
 
     def to_rest(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Canonical coordinates to positions in frame 0, where only the affine part acts."""
         (a, b, u), (c, d, v) = self.to_image[0].tolist()
-        return a * x + b * y + u, c * x + d * y + v
+        return (a * x).add_(y, alpha=b).add_(u), (c * x).add_(y, alpha=d).add_(v)
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,7 @@ def render(layers: Sequence[Layer], size: int, num_frames: int) -> Rendered:
         if index == 0:
             video[:] = layer.paint(x, y)
         else:
-            under = video[(slice(None), *here)]
-            under += alpha * (layer.paint(x, y) - under)
+            video[(slice(None), *here)].lerp_(layer.paint(x, y), alpha)
         if layer.opacity > 0.5:
             on_top = alpha > 0.5
             owner[here].masked_fill_(on_top, index)
@@ -133,7 +134,8 @@ def render(layers: Sequence[Layer], size: int, num_frames: int) -> Rendered:
 
 def _coverage(distance: Tensor, motion: LayerMotion, size: int, softness: float = 0.0) -> Tensor:
     """How much of a pixel a shape covers: a ramp of one pixel (or of `softness`) across its edge."""
-    pixel = 2 / size / motion.to_image[0, :, :2].det().abs().sqrt().item()
+    (a, b, _), (c, d, _) = motion.to_image[0].tolist()
+    pixel = 2 / size / math.sqrt(abs(a * d - b * c))
     return (0.5 - distance / max(pixel, softness)).clamp_(0, 1)
 
 
@@ -142,10 +144,10 @@ def _window(layer: Layer, size: int) -> tuple[slice, slice]:
     x0, y0, x1, y1 = layer.box
     grow = layer.motion.reach + layer.softness
     x0, y0, x1, y1 = x0 - grow, y0 - grow, x1 + grow, y1 + grow
-    corners = torch.tensor([[x0, x0, x1, x1], [y0, y1, y0, y1], [1.0, 1.0, 1.0, 1.0]])
-    places = (layer.motion.to_image @ corners).transpose(0, 1).flatten(1)  # (2, 4 t)
-    low = (((places.amin(1) + 1) * size - 1) / 2 - 1).floor().clamp(0, size).int().tolist()
-    high = (((places.amax(1) + 1) * size - 1) / 2 + 2).ceil().clamp(0, size).int().tolist()
+    corners = np.array([[x0, x0, x1, x1], [y0, y1, y0, y1], [1.0, 1.0, 1.0, 1.0]])
+    places = layer.motion.to_image.numpy() @ corners  # t 2 4; numpy, since so few numbers take torch ten times as long
+    low = np.floor(((places.min((0, 2)) + 1) * size - 1) / 2 - 1).clip(0, size).astype(int).tolist()
+    high = np.ceil(((places.max((0, 2)) + 1) * size - 1) / 2 + 2).clip(0, size).astype(int).tolist()
     return slice(low[1], high[1]), slice(low[0], high[0])
 
 
