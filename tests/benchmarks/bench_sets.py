@@ -29,7 +29,7 @@ def main() -> None:
             for index in range(clips):
                 dataset[index]
             wall, busy = time.perf_counter() - start, time.process_time() - busy
-            told = f"  (goal {goal})" if goal else ""
+            told = f"  (goal {goal})" if goal and name != "sketches" else ""
             frames = 16 * clips
             speed = f"{frames / wall:5.0f} frames/s, {frames / busy:5.0f} a second of CPU time"
             print(f"{name:9} {size:3d} pixels: {speed}{told}")
