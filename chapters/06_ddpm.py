@@ -1216,7 +1216,7 @@ assert few["linear"][-1] < 0.1 * few["linear"][0]
 # *Perfect denoiser, few steps. Left: distance to the truth; at the dash-dotted line it cannot be told from chance. Right:
 # samples. A posterior mean is the truth only if the guess is; after a long step the guess is an average of blobs, and
 # the samples come out too near the middle. The linear schedule spends three of its five steps at SNR below 0.1, cosine one.
-# Samplers that need fewer steps are [chapter 7](07_samplers.ipynb).*
+# Samplers that need fewer steps are chapter 7.*
 
 # %% [markdown]
 # ### A schedule that does not arrive
@@ -1599,7 +1599,7 @@ print(check_betas(betas_from_log_snr))
 # flow goes in unscaled, as absolute positions, so that the data are neither centred nor of variance 1.
 #
 # Their default is 1000 ancestral steps; their test scripts use DDIM with fewer. That is
-# [chapter 7](07_samplers.ipynb).
+# chapter 7.
 #
 # ## Further reading
 #
