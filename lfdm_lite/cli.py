@@ -20,6 +20,7 @@ Latent flow diffusion: an image and a label become a video.
   lfdm convert  LFAE.pth DM.pth --out FOLDER             the authors' checkpoints, to ours and back
   lfdm data     preview|export faces --out FILE|FOLDER   look at a data set, write it as videos
                 prepare mug|mhad|natops SRC DST          the paper's data sets, once you have obtained them
+  lfdm plan     PRESET                                   memory, time and cost of a run, before you start it
   lfdm info     [CHECKPOINT]                             what is in it, how it was trained, its metrics
 
 `lfdm COMMAND --help` lists a command's options.

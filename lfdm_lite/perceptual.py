@@ -1,12 +1,18 @@
 """The network of the perceptual loss: the first layers of a VGG-19, which somebody else has trained."""
 
+import pickle
 from collections import OrderedDict
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 import torch.nn as nn
 from jaxtyping import Float
 from torch import Tensor
+
+from .checkpoints import CheckpointError
+
+VGG_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"  # torchvision's, trained on ImageNet; 575 MB
 
 
 class PerceptualFeatures(nn.Module):
@@ -48,3 +54,27 @@ class PerceptualFeatures(nn.Module):
             x = part(x)
             features.append(x)
         return features
+
+
+def load_vgg(path: str | Path = "") -> PerceptualFeatures:
+    """The perceptual network with torchvision's weights.
+
+    Args:
+        path: a file with them, as torchvision names them; else they are fetched once, into torch's own cache.
+
+    Raises:
+        CheckpointError: the file is not there or holds something else, or there is no network to fetch it.
+    """
+    network = PerceptualFeatures()
+    how = f"expected torchvision's weights of VGG-19; fetch {VGG_URL} where there is a network, then name the file"
+    try:
+        if path:
+            found = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            found = torch.hub.load_state_dict_from_url(VGG_URL, map_location="cpu", check_hash=True)
+        wanted = [name for name in network.state_dict() if name.startswith("slice")]
+        state = {name: found["features." + name.split(".", 1)[1]] for name in wanted}
+        network.load_state_dict(state | {"mean": network.mean, "std": network.std})
+    except (OSError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
+        raise CheckpointError(f"no VGG-19 from {path or VGG_URL} ({error}): {how}") from None
+    return network

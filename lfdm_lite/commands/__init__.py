@@ -7,6 +7,7 @@ from .data import data
 from .evaluate import evaluate
 from .generate import generate
 from .info import info
+from .plan import plan
 from .train import train
 
 COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
@@ -16,4 +17,5 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "convert": convert,
     "data": data,
     "info": info,
+    "plan": plan,
 }

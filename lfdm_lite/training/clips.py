@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, UInt8
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from .. import data as datasets
@@ -32,22 +32,36 @@ class StaleCacheError(ValueError):
     """A cache on disk that was made from other data or by another auto-encoder."""
 
 
+FOLDERS = {"mug": "MUG", "mhad": "MHAD", "natops": "NATOPS", "folder": "VideoFolder"}  # classes that read videos
+
+
 def build_dataset(config: DataConfig, split: str) -> Any:
     """The data set that a config names, one split of it.
 
     Raises:
-        ValueError: unknown name, or "folder" without a root.
+        ValueError: unknown name, or a set of videos without a root.
     """
     length = config.train_clips if split == "train" else config.val_clips
     if config.name in datasets.PROCEDURAL:
         procedural = datasets.PROCEDURAL[config.name]
         return procedural(split, size=config.size, num_frames=config.num_frames, length=length, seed=config.seed)
-    if config.name == "folder":
-        if config.root is None:
-            raise ValueError("data.name is 'folder', so data.root must name the folder of videos")
-        options = dict(split=split, seed=config.seed, cache_gb=0)  # read once, then kept in the cache below
-        return datasets.VideoFolder(config.root, config.size, config.num_frames, **options)
-    raise ValueError(f"data.name {config.name!r} is not one of: {', '.join(datasets.PROCEDURAL)}, folder")
+    if config.name not in FOLDERS:
+        raise ValueError(f"data.name {config.name!r} is not one of: {', '.join([*datasets.PROCEDURAL, *FOLDERS])}")
+    if config.root is None:
+        raise ValueError(f"data.name is {config.name!r}, so data.root must name the folder of its videos")
+    options = dict(split=split, seed=config.seed, sampling=config.sampling, cache_gb=0)  # kept in the cache below
+    options |= dict(size=config.size, num_frames=config.num_frames)
+    return getattr(datasets, FOLDERS[config.name])(config.root, **options)
+
+
+def draw_clips(config: DataConfig, split: str) -> Dataset:
+    """All clips of a split: in training each sampled `draws` times; for choosing at most `val_clips`, spread evenly."""
+    if split == "train":
+        seeds = range(config.seed, config.seed + config.draws)
+        return ConcatDataset([build_dataset(replace(config, seed=seed), split) for seed in seeds])
+    dataset = build_dataset(config, split)
+    count = min(len(dataset), config.val_clips)
+    return Subset(dataset, [i * len(dataset) // count for i in range(count)])
 
 
 def fingerprint(values: Any) -> str:
@@ -162,7 +176,7 @@ def sharded_clips(
 
 def cached_clips(config: DataConfig, split: str, folder: Path, engine: Engine | None = None) -> ShardedClips:
     """All clips of a split: 8-bit "video" (3, t, h, w), and "label". True flow and visibility are not among them."""
-    dataset = build_dataset(config, split)
+    dataset = draw_clips(config, split)
     cores = (os.cpu_count() or 1) // (engine.processes if engine else 1)
 
     def make(indices: range) -> dict[str, Tensor]:

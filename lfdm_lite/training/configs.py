@@ -4,7 +4,7 @@ One run writes one folder. Everything random in step n is a function of the run'
 interrupted goes on exactly where it stopped. "The paper" is what the authors' published code does.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from ..autoencoder import LFAEConfig
@@ -17,13 +17,15 @@ from ..unet3d import UNet3DConfig
 class DataConfig:
     """Which clips a run sees."""
 
-    name: str = "faces"  # a procedural set, or "folder" for the videos below `root`
-    root: str | None = None  # folder of videos, for name = "folder"
+    name: str = "faces"  # a procedural set, or "mug", "mhad", "natops" or "folder" for the videos below `root`
+    root: str | None = None  # what `lfdm data prepare` made of the paper's sets; folder of videos, for name = "folder"
     size: int = 64  # height and width in pixels; the paper: 128
     num_frames: int = 16  # frames a clip; the paper: 40
-    train_clips: int = 4000  # rendered or decoded once, kept on disk as 8-bit frames
-    val_clips: int = 60  # clips of other subjects, for choosing
-    seed: int = 0  # of the procedural clips
+    train_clips: int = 4000  # of a procedural set; rendered or decoded once, kept on disk as 8-bit frames
+    val_clips: int = 60  # clips of other subjects, for choosing; at most these of a set of videos
+    seed: int = 0  # of the procedural clips, and of the choice of frames
+    sampling: Literal["uniform", "random", "very_random"] = "uniform"  # frames of a longer video; stage two: the others
+    draws: int = 1  # times that each training video is sampled, at other frames each time
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,9 @@ class AutoencoderRun:
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=5000))
     loop: LoopConfig = field(default_factory=LoopConfig)
     from_rest: float = 0.5  # share of pairs whose source is frame 0, as in stage two; else any frame
+    pixel_weight: float = 1.0  # of the pyramid loss; the paper: none
+    perceptual_weight: float = 0.0  # of VGG-19 features against the other weights; the paper: as the equivariance's two
+    vgg: str = ""  # file with torchvision's weights of VGG-19, for a perceptual_weight; else they are fetched once
     gradient_weight: float = 1.0  # of colour differences against colours, in the pyramid loss
     visibility_weight: float = 0.05  # of the occlusion map against where the warp fails; the paper: none
     visibility_tolerance: float = 0.2  # colour error of the warp at which visibility is 1/e
@@ -129,6 +134,22 @@ class JudgeRun:
     """The small classifier that reads labels from videos; it sees real training clips alone."""
 
     model: VideoClassifierConfig = field(default_factory=VideoClassifierConfig)
+    mirror: bool = True  # half of the clips mirrored; off where left and right mean something
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=300, batch_size=32, learning_rate=2e-3))
     loop: LoopConfig = field(default_factory=LoopConfig)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One size of the whole system."""
+
+    autoencoder: AutoencoderRun
+    diffusion: DiffusionRun
+    judge: JudgeRun
+    decoder: DecoderRun = field(default_factory=DecoderRun)
+
+    def with_data(self, data: DataConfig) -> "Preset":
+        """The same preset on other clips."""
+        stages = (self.autoencoder, self.diffusion, self.judge, self.decoder)
+        return Preset(*(replace(stage, data=data) for stage in stages))

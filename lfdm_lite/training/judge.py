@@ -1,5 +1,6 @@
 """Train the judge: the small classifier that reads labels from videos."""
 
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,9 +15,10 @@ from .loop import fit
 from .randomness import Item
 
 
-def draw_view(clip: Item, generator: torch.Generator) -> Item:
-    """A clip, mirrored or not, and a shift of its colours."""
-    video = clip["video"].flip(-1) if torch.rand((), generator=generator) < 0.5 else clip["video"]
+def draw_view(clip: Item, generator: torch.Generator, mirror: bool = True) -> Item:
+    """A clip, with `mirror` one in two mirrored, and a shift of its colours."""
+    flipped = torch.rand((), generator=generator) < 0.5
+    video = clip["video"].flip(-1) if mirror and flipped else clip["video"]
     return {"video": video, "shift": 0.2 * torch.rand(3, generator=generator) - 0.1, "label": clip["label"]}
 
 
@@ -47,7 +49,12 @@ def train_judge(config: JudgeRun, out: Path, resume: bool = False) -> VideoClass
         return {"accuracy": (predicted == val.whole("label")).float().mean().item()}
 
     trained = fit(
-        engine, JudgeObjective(network), clips, draw_view, validate=accuracy, score=lambda found: found["accuracy"]
+        engine,
+        JudgeObjective(network),
+        clips,
+        partial(draw_view, mirror=config.mirror),
+        validate=accuracy,
+        score=lambda found: found["accuracy"],
     )
     trained.labels = network.labels
     if engine.main:

@@ -12,6 +12,7 @@ from torch import nn
 from ..checkpoints import CheckpointError, write_json
 from . import saving
 from .engine import Engine, Learner, Meter
+from .measuring import PeakMemory
 from .randomness import BatchOrder, Examples, Item
 from .records import RECIPE, Record
 from .schedules import learning_rate
@@ -55,7 +56,8 @@ def fit(
     keeper = Keeper(engine, learner)
 
     batches = engine.batches(examples, order, start, optim.steps)
-    with StopRequest(loop.max_hours, engine.began) as stop, closing(Record(engine, start)) as record:
+    memory = PeakMemory(engine.device, every=0.05)
+    with StopRequest(loop.max_hours, engine.began) as stop, closing(Record(engine, start)) as record, memory:
         for done, parts in enumerate(batches, start + 1):
             meter.add(done, learner.step(parts, done - 1))
             record.advance()
@@ -78,7 +80,7 @@ def fit(
             keeper.consider(done, None if found is None else score(found), final=bool(reason))
             if reason and done < optim.steps:
                 raise stopped(reason, done, optim.steps, loop.max_hours)
-    return finish(engine, learner)
+    return finish(engine, learner, memory.peak)
 
 
 def mean_of(losses: dict[int, dict[str, float]]) -> dict[str, float]:
@@ -167,10 +169,10 @@ class Keeper:
             print(f"\nlfdm: not saved after step {done}, will try again: {error}", file=sys.stderr)
 
 
-def finish(engine: Engine, learner: Learner) -> nn.Module:
-    """Write the recipe and pick the weights of the finished model."""
+def finish(engine: Engine, learner: Learner, peak: int) -> nn.Module:
+    """Write the recipe, with the most memory in bytes that this process held, and pick the finished model's weights."""
     if engine.main:
-        write_json(engine.out / RECIPE, engine.recipe | {"seconds": engine.seconds})
+        write_json(engine.out / RECIPE, engine.recipe | {"seconds": engine.seconds, "peak_memory": peak})
     best = saving.best(engine.out / "checkpoints") if engine.main else None
     if engine.config.loop.final == "best" and best is not None:
         learner.average.module.load_state_dict(saving.read_state(best)["average"])

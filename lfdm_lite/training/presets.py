@@ -1,26 +1,13 @@
-"""Named sizes of the whole system, each with a configuration for every stage."""
+"""Named sizes of the whole system, each with a configuration for every stage; 128x128 pixels are in `full_scale`."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from ..autoencoder import LFAEConfig
+from ..data import PROCEDURAL
 from ..judges import VideoClassifierConfig
 from ..unet3d import UNet3DConfig
-from .configs import AutoencoderRun, DataConfig, DecoderRun, DiffusionRun, JudgeRun, LoopConfig, OptimConfig
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One size of the whole system."""
-
-    autoencoder: AutoencoderRun
-    diffusion: DiffusionRun
-    judge: JudgeRun
-    decoder: DecoderRun = field(default_factory=DecoderRun)
-
-    def with_data(self, data: DataConfig) -> "Preset":
-        """The same preset on other clips."""
-        stages = (self.autoencoder, self.diffusion, self.judge, self.decoder)
-        return Preset(*(replace(stage, data=data) for stage in stages))
+from .configs import AutoencoderRun, DataConfig, DecoderRun, DiffusionRun, JudgeRun, LoopConfig, OptimConfig, Preset
+from .full_scale import FULL_SCALE
 
 
 def _tiny() -> Preset:
@@ -63,4 +50,32 @@ def _faces32() -> Preset:
     )
 
 
-PRESETS: dict[str, Preset] = {"tiny": _tiny(), "faces32": _faces32(), "faces64": _faces64()}
+def _moving(name: str) -> Preset:
+    """`faces64` on a set whose motions are larger and more: twice the steps, and nothing is mirrored for the judge."""
+    data = DataConfig(name=name)
+    labels = len(PROCEDURAL[name].labels)
+    stage_one, stage_two = AutoencoderRun(data=data), DiffusionRun(data=data)
+    return Preset(
+        replace(stage_one, optim=replace(stage_one.optim, steps=10000)),
+        replace(
+            stage_two,
+            unet=replace(stage_two.unet, num_labels=labels),
+            optim=replace(stage_two.optim, steps=4000),
+        ),
+        JudgeRun(
+            model=VideoClassifierConfig(num_labels=labels),
+            data=data,
+            mirror=False,
+            optim=OptimConfig(steps=1000, batch_size=32, learning_rate=2e-3),
+        ),
+        DecoderRun(data=data),
+    )
+
+
+PRESETS: dict[str, Preset] = {
+    "tiny": _tiny(),
+    "faces32": _faces32(),
+    "faces64": _faces64(),
+    "figures64": _moving("figures"),
+    "gestures64": _moving("gestures"),
+} | FULL_SCALE

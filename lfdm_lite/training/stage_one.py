@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from ..autoencoder import LatentFlowAutoencoder, LFAEConfig
 from ..checkpoints import build, load_weights, make_config, read_config, read_fields, read_tensors, save_module
 from ..geometry import RandomTransform
-from ..losses import equivariance_loss, pyramid_loss, visibility_loss
+from ..losses import equivariance_loss, perceptual_loss, pyramid_loss, visibility_loss
 from ..metrics import psnr
+from ..perceptual import load_vgg
 from .clips import cached_clips, to_float
 from .configs import AutoencoderRun
 from .engine import Engine
@@ -48,24 +49,37 @@ def stack_transforms(affine: Float[Tensor, "b 2 3"], weights: Float[Tensor, "b p
 
 
 class AutoencoderObjective(nn.Module):
-    """Reconstruction of the driving frame, and equivariance of its regions. All are means over the batch."""
+    """Reconstruction of the driving frame, and equivariance of its regions. All are means over the batch.
 
-    def __init__(self, network: LatentFlowAutoencoder, config: AutoencoderRun):
+    Args:
+        features: of the perceptual loss, if it has a weight; by default those of the VGG-19 that the config names.
+    """
+
+    def __init__(self, network: LatentFlowAutoencoder, config: AutoencoderRun, features: nn.Module | None = None):
         super().__init__()
         self.network, self.config = network, config
+        self.features = load_vgg(config.vgg) if features is None and config.perceptual_weight else features
+        self.shrinks = [nn.Identity(), *(nn.AvgPool2d(scale) for scale in (2, 4))]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         source, driving = to_float(batch["source"]), to_float(batch["driving"])
         painted, motion = self.network(source, driving)
         reconstruction = pyramid_loss(painted, driving, gradient_weight=self.config.gradient_weight)
+        seen = {} if self.features is None else {"perceptual": self.perceptual(painted, driving)}
         visibility = visibility_loss(motion, source, driving, self.config.visibility_tolerance)
         transform = stack_transforms(batch["affine"], batch["weights"])
         regions = self.network.regions(driving)
         shift, affine = equivariance_loss(self.network.regions, driving, regions, transform)
-        loss = reconstruction + self.config.visibility_weight * visibility
-        loss = loss + self.config.shift_weight * shift + self.config.affine_weight * affine
-        parts = {"reconstruction": reconstruction, "visibility": visibility, "shift": shift, "affine": affine}
-        return {"loss": loss} | parts
+        parts = {"reconstruction": reconstruction, "visibility": visibility, "shift": shift, "affine": affine} | seen
+        return {"loss": sum(self.weight_of(name) * part for name, part in parts.items())} | parts
+
+    def weight_of(self, part: str) -> float:
+        """What a part of the loss counts."""
+        return getattr(self.config, f"{'pixel' if part == 'reconstruction' else part}_weight")
+
+    def perceptual(self, painted: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
+        """Of the features, at three scales."""
+        return perceptual_loss(self.features, painted, driving, self.shrinks)
 
 
 def reconstruction_psnr(network: LatentFlowAutoencoder, video: UInt8[Tensor, "n 3 t h w"], batch: int = 4) -> float:

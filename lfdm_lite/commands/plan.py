@@ -1,0 +1,72 @@
+"""`lfdm plan`: what a preset will cost on this device, before anyone spends a night."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg
+
+from ..cli import UsageError, parse
+from .common import Flag
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Print parameters, memory by batch size, time and cost of a preset's two stages, from a few steps on this device.
+
+    The steps see random clips, so no data is needed. Drawing or decoding clips, validation and samples come on top.
+    """
+
+    preset: Positional[Annotated[str, arg(metavar="PRESET")]]
+    """One of the presets of `lfdm train`."""
+    stage: Literal["both", "autoencoder", "diffusion"] = "both"
+    """Which to try."""
+    price: Annotated[float | None, arg(metavar="PRICE", help_behavior_hint="(default: no cost is printed)")] = None
+    """Of an hour of one device, in your currency."""
+    memory: Annotated[float | None, arg(metavar="GB", help_behavior_hint="(default: what this device has)")] = None
+    """Gigabytes that may be filled."""
+    processes: int = 1
+    """Devices that share each batch."""
+    precision: Annotated[Literal["no", "bf16", "fp16"] | None, arg(help_behavior_hint="(default: the preset's)")] = None
+    """Of the convolutions."""
+    compile: Flag = False
+    """With torch.compile; the trial then takes minutes more."""
+    checkpointing: Flag = False
+    """Stage two keeps less for the backward pass."""
+    profile: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: none)")] = None
+    """Profile one step of each stage into FOLDER/STAGE: `profile.txt` and `profile.png`."""
+
+
+def plan(arguments: list[str]) -> None:
+    options = parse(Plan, "lfdm plan", arguments)
+    if options.processes < 1:
+        raise UsageError(f"--processes is {options.processes}; expected at least 1")
+    if options.memory is not None and options.memory <= 0:
+        raise UsageError(f"--memory is {options.memory:g}; expected gigabytes above 0")
+    from ..training import PRESETS
+    from ..training.planning import describe, plan_stage, spell, with_switches
+    from ..training.trial import try_steps
+    from .common import pick_device
+
+    if options.preset not in PRESETS:
+        raise UsageError(f"preset {options.preset!r} is not one of: {', '.join(PRESETS)}")
+    preset, device = PRESETS[options.preset], pick_device("auto")
+    memory = None if options.memory is None else int(options.memory * 1e9)
+    stride, hours = preset.autoencoder.model.latent_stride, 0.0
+    stages = ("autoencoder", "diffusion") if options.stage == "both" else (options.stage,)
+    for name in stages:
+        run = with_switches(getattr(preset, name), options.precision, options.compile, options.checkpointing)
+        found = plan_stage(name, run, stride, device, options.processes, memory, tell=tell)
+        print("\n".join(describe(found, options.price, options.processes)), end="\n\n")
+        hours += found.hours
+        if options.profile and found.part:
+            try_steps(run, found.part, 1, stride, (options.profile / name).absolute())
+            print(f"  profile: {options.profile / name}\n")
+    if len(stages) > 1:
+        print(f"both stages: {spell(hours)}")
+
+
+def tell(what: str) -> None:
+    """Say what is being tried, apart from the result."""
+    print(f"trying {what} …", file=sys.stderr)

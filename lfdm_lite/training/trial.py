@@ -1,0 +1,159 @@
+"""A few steps of a run on random clips, in a process of their own: what they cost, without drawing any data.
+
+`python -m lfdm_lite.training.trial` reads what to try as JSON, and prints what it found as JSON.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from ..autoencoder import LatentFlowAutoencoder
+from ..checkpoints import make_config
+from ..diffusion import GaussianDiffusion
+from ..perceptual import PerceptualFeatures
+from ..unet3d import UNet3D
+from .configs import AutoencoderRun, DiffusionRun
+from .engine import Engine, Learner
+from .measuring import PeakMemory, matrix_rate, seconds_of
+from .profiling import profile_step
+from .randomness import BatchOrder, Examples, Item
+from .stage_one import AutoencoderObjective, draw_pair
+from .stage_two import DiffusionObjective, draw_noise
+
+Run = AutoencoderRun | DiffusionRun
+RUNS = {"autoencoder": AutoencoderRun, "diffusion": DiffusionRun}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a few steps with batches of `part` examples cost."""
+
+    part: int  # examples at once
+    seconds: float  # median of a step
+    peak: int  # bytes
+    flops: int  # floating-point operations of a step, 2 for a multiplication with its addition
+    device: str
+    parameters: int
+    rate: float = 0.0  # floating-point operations a second of a large matrix product here
+
+
+class OutOfMemory(RuntimeError):
+    """A trial did not fit."""
+
+
+class RandomClips(Dataset):
+    """Clips of noise with the shapes that a run sees."""
+
+    def __init__(self, config: Run, count: int, stride: int):
+        self.config, self.count, self.stride = config, count, stride
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Item:
+        data = self.config.data
+        if isinstance(self.config, AutoencoderRun):
+            return {"video": torch.randint(256, (3, data.num_frames, data.size, data.size), dtype=torch.uint8)}
+        unet, side = self.config.unet, data.size // self.stride
+        return {
+            "features": torch.randn(unet.feature_channels, side, side).half(),
+            "flow": torch.randn(2, data.num_frames, side, side).half(),
+            "occlusion": torch.rand(1, data.num_frames, side, side).half(),
+            "label": 0,
+        }
+
+
+def objective_of(config: Run, engine: Engine, stride: int) -> tuple[nn.Module, Any]:
+    """What such a run trains, and how it draws an example. The perceptual network has random weights."""
+    if isinstance(config, AutoencoderRun):
+        network = engine.build(lambda: LatentFlowAutoencoder(config.model))
+        features = PerceptualFeatures() if config.perceptual_weight else None
+        return AutoencoderObjective(network, config, features), partial(draw_pair, from_rest=config.from_rest)
+    diffusion = GaussianDiffusion(config.diffusion)
+    network = engine.build(lambda: UNet3D(config.unet))
+    network.checkpointing = config.checkpointing
+    draw = partial(draw_noise, diffusion=diffusion, stride=stride, labels=config.unet.num_labels)
+    return DiffusionObjective(network, GaussianDiffusion(config.diffusion), None), draw
+
+
+def batches_of(config: Run, engine: Engine, draw: Any, steps: int, stride: int) -> Iterator[list[dict[str, Tensor]]]:
+    """Batches as the run would see them."""
+    clips = RandomClips(config, 2 * config.optim.batch_size, stride)
+    order = BatchOrder(0, len(clips), config.optim.batch_size)
+    return engine.batches(Examples(clips, draw, 0), order, 0, steps)
+
+
+def try_here(config: Run, part: int, steps: int, stride: int = 4, profile: str | None = None) -> Trial:
+    """Make a few steps with batches of `part`, after one that warms up.
+
+    Args:
+        stride: image size over latent size.
+        profile: a folder; one more step is profiled there.
+    """
+    loop = replace(config.loop, accumulate=1, tracker="none", workers=0)
+    config = replace(config, optim=replace(config.optim, batch_size=part, warmup=0, schedule="constant"), loop=loop)
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Engine(config, Path(folder))
+        with PeakMemory(engine.device) as memory:
+            objective, draw = objective_of(config, engine, stride)
+            learner = Learner(objective, engine)
+            batches = list(batches_of(config, engine, draw, steps + 1, stride))
+            flops = count_flops(lambda: learner.step(batches[0], 0))
+            times = [seconds_of(lambda i=i: learner.step(batches[i], i), engine.device) for i in range(1, steps + 1)]
+        if profile:
+            profile_step(lambda: learner.step(batches[0], 0), engine.device, Path(profile))
+        name = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else "cpu"
+        parameters = sum(p.numel() for p in objective.network.parameters())
+        rate = matrix_rate(engine.device, config.loop.precision) if profile is None else 0.0
+        return Trial(part, statistics.median(times), memory.peak, flops, name, parameters, rate)
+
+
+def count_flops(work: Any) -> int:
+    """Floating-point operations of matrix products and convolutions, what is computed twice counted twice."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def try_steps(config: Run, part: int, steps: int = 3, stride: int = 4, profile: Path | None = None) -> Trial:
+    """`try_here` in a process of its own, so that its peak of memory is its own.
+
+    Raises:
+        OutOfMemory: it did not fit.
+        RuntimeError: it failed otherwise; with the last line that it printed.
+    """
+    stage = "autoencoder" if isinstance(config, AutoencoderRun) else "diffusion"
+    asked = {"stage": stage, "config": asdict(config), "part": part, "steps": steps, "stride": stride}
+    asked["profile"] = str(profile) if profile else None
+    done = subprocess.run(
+        [sys.executable, "-m", "lfdm_lite.training.trial"], input=json.dumps(asked), capture_output=True, text=True
+    )
+    if done.returncode == 0:
+        return Trial(**json.loads(done.stdout.splitlines()[-1]))
+    last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    if done.returncode < 0 or "out of memory" in last.lower() or "can't allocate memory" in last.lower():
+        raise OutOfMemory(f"{part} at once did not fit: {last}")
+    raise RuntimeError(f"the trial of the {stage} with {part} at once failed: {last}")
+
+
+def main() -> None:
+    asked = json.load(sys.stdin)
+    config = make_config(RUNS[asked.pop("stage")], asked.pop("config"), "the run to try")
+    print(json.dumps(asdict(try_here(config, **asked))))
+
+
+if __name__ == "__main__":
+    main()

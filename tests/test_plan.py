@@ -1,0 +1,206 @@
+"""What a run will cost: measured in a trial, and then found in the run itself."""
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from lfdm_lite import cli
+from lfdm_lite.checkpoints import make_config
+from lfdm_lite.training import PRESETS, AutoencoderRun, planning, train_autoencoder
+from lfdm_lite.training.measuring import PeakMemory, matrix_rate
+from lfdm_lite.training.planning import StagePlan, describe, divisors, line, plan_stage, with_switches
+from lfdm_lite.training.trial import OutOfMemory, Trial, count_flops, try_steps
+
+CPU = torch.device("cpu")
+TINY = PRESETS["tiny"]
+
+
+def trial(part: int, seconds: float = 1.0, peak: int = 10**9) -> Trial:
+    return Trial(part, seconds, peak, 10**9 * part, "cpu", 1000, 1e12)
+
+
+def costing(base: int, each: int, asked: list | None = None):
+    """Stands in for a trial whose memory grows with the examples at once."""
+
+    def try_steps(run, part, steps=3, stride=4, profile=None):
+        if asked is not None:
+            asked.append(part)
+        return trial(part, 0.1 * part, base + each * part)
+
+    return try_steps
+
+
+def with_batch(size: int):
+    return replace(TINY.diffusion, optim=replace(TINY.diffusion.optim, batch_size=size))
+
+
+# ---------------------------------------------------------------- measuring
+
+
+def test_the_peak_of_memory_is_that_of_the_block_and_not_what_is_left():
+    with PeakMemory(CPU) as empty:
+        pass
+    with PeakMemory(CPU, every=0.001) as memory:
+        numbers = torch.ones(50_000_000)  # 200 MB
+        numbers.sum()
+        del numbers
+    assert memory.peak - empty.peak == pytest.approx(2e8, rel=0.15)
+
+
+def test_operations_of_a_product_and_of_a_convolution_are_counted():
+    a, b = torch.randn(30, 40), torch.randn(40, 50)
+    assert count_flops(lambda: a @ b) == 2 * 30 * 40 * 50
+    conv, image = nn.Conv2d(3, 8, 3, padding=1), torch.randn(2, 3, 16, 16)
+    assert count_flops(lambda: conv(image)) == 2 * 2 * 16 * 16 * 8 * 3 * 9
+
+
+def test_a_matrix_product_reaches_more_than_a_billion_operations_a_second():
+    assert matrix_rate(CPU, "no") > 1e9
+
+
+@pytest.mark.parametrize("stage", ["autoencoder", "diffusion"])
+def test_a_trial_is_of_the_network_that_the_run_trains(stage, tmp_path):
+    found = try_steps(getattr(TINY, stage), 2, steps=1, profile=tmp_path / "profile")
+    assert found.parameters == {"autoencoder": 55_194, "diffusion": 70_355}[stage]
+    assert found.seconds > 0 and found.flops > 1e6 and found.device
+    assert "aten::" in (tmp_path / "profile" / "profile.txt").read_text()
+    assert (tmp_path / "profile" / "profile.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_trial_that_fails_says_why():
+    broken = replace(TINY.diffusion, unet=replace(TINY.diffusion.unet, num_frames=3))
+    broken = replace(broken, data=replace(broken.data, size=30))  # 7 latent pixels: the levels do not fit
+    with pytest.raises(RuntimeError, match="the trial of the diffusion with 1 at once failed: .*"):
+        try_steps(broken, 1)
+
+
+def test_the_run_takes_the_memory_that_was_planned(tmp_path):
+    run = PRESETS["faces32"].autoencoder
+    run = replace(run, data=replace(run.data, size=64, train_clips=32, val_clips=2))
+    loop = replace(run.loop, sample_every=0, tracker="none", precision="no")
+    run = replace(run, optim=replace(run.optim, steps=2, warmup=1, batch_size=24), loop=loop)
+    planned = try_steps(run, 24, steps=1).peak
+    (tmp_path / "run.json").write_text(json.dumps(asdict(run)))
+    code = f"from tests.test_plan import train_from_json; train_from_json({str(tmp_path)!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    real = json.loads((tmp_path / "run" / "recipe.json").read_text())["peak_memory"]
+    assert planned == pytest.approx(real, rel=0.15)
+    assert real > 6e8  # of which the interpreter is less than a half
+
+
+def train_from_json(folder):
+    """Train the run that lies in a folder: in a process of its own, whose memory nothing else has filled."""
+    values = json.loads((Path(folder) / "run.json").read_text())
+    train_autoencoder(make_config(AutoencoderRun, values, "run.json"), Path(folder) / "run")
+
+
+# ---------------------------------------------------------------- choosing
+
+
+@given(st.integers(1, 500))
+def test_divisors_divide_and_none_is_missing(number):
+    assert divisors(number) == [d for d in range(1, number + 1) if number / d == number // d]
+
+
+@given(st.floats(0, 10), st.floats(0, 10), st.sets(st.integers(1, 64), min_size=2, max_size=4), st.integers(1, 64))
+def test_what_grows_on_a_line_is_found_between_and_beyond_the_trials(base, each, parts, part):
+    trials = tuple(trial(p, base + each * p) for p in sorted(parts))
+    assert line(trials, part, lambda t: t.seconds) == pytest.approx(base + each * part, abs=1e-6)
+
+
+@pytest.mark.parametrize(("memory", "part"), [(10**12, 16), (9 * 10**9, 4), (4 * 10**9, 2), (2 * 10**9, 1)])
+def test_the_largest_part_that_fits_is_suggested(monkeypatch, memory, part):
+    monkeypatch.setattr(planning, "try_steps", costing(base=5 * 10**8, each=10**9))
+    plan = plan_stage("diffusion", with_batch(16), 4, CPU, memory=memory)
+    assert (plan.part, plan.accumulate) == (part, 16 // part)
+    assert plan.peak_of(part) <= memory
+
+
+def test_a_part_that_runs_out_of_memory_is_not_suggested(monkeypatch):
+    def try_steps(run, part, steps=3, stride=4, profile=None):
+        if part > 4:
+            raise OutOfMemory("no")
+        return trial(part, 0.1, 10**8)
+
+    monkeypatch.setattr(planning, "try_steps", try_steps)
+    assert plan_stage("diffusion", with_batch(16), 4, CPU, memory=10**10).part == 4
+
+
+def test_a_run_that_fits_nowhere_is_told_so(monkeypatch):
+    monkeypatch.setattr(planning, "try_steps", costing(base=10**10, each=10**9))
+    plan = plan_stage("diffusion", with_batch(16), 4, CPU, memory=10**9)
+    assert plan.part == 0 and plan.hours == float("inf")
+    assert "not even the smallest part fits into 1.00 GB" in next(describe(plan, None, 1))
+
+
+def test_a_part_that_would_take_long_is_not_tried_but_said_to_be_estimated(monkeypatch):
+    asked = []
+    monkeypatch.setattr(planning, "try_steps", costing(10**8, 10**8, asked))
+    monkeypatch.setattr(planning, "PATIENCE", 1.0)
+    plan = plan_stage("diffusion", with_batch(16), 4, CPU, memory=10**12)
+    assert asked == [1, 2] and plan.part == 16 and not plan.measured
+    assert any("16" in text and "from those" in text for text in describe(plan, None, 1))
+
+
+def test_stage_one_is_never_tried_with_a_single_pair(monkeypatch):
+    asked = []
+    monkeypatch.setattr(planning, "try_steps", costing(10**8, 10**8, asked))
+    plan_stage("autoencoder", PRESETS["faces64"].autoencoder, 4, CPU, memory=10**12)
+    assert 1 not in asked
+
+
+def test_processes_share_the_batch_and_each_costs_its_hours(monkeypatch):
+    monkeypatch.setattr(planning, "try_steps", costing(10**8, 10**8))
+    plan = plan_stage("diffusion", with_batch(16), 4, CPU, processes=4, memory=10**12)
+    assert plan.share == 4
+    assert plan.hours == pytest.approx(plan.run.optim.steps * 0.4 / 3600)
+    text = "\n".join(describe(plan, 3600.0, 4))
+    assert f"{4 * plan.run.optim.steps * 0.4:,.2f} at 3600 an hour" in text and "4 such devices" in text
+    with pytest.raises(ValueError, match="a batch of 16 cannot be shared by 3 processes"):
+        plan_stage("diffusion", with_batch(16), 4, CPU, processes=3)
+
+
+def test_arithmetic_is_told_against_what_a_matrix_product_reaches():
+    plan = StagePlan("diffusion", with_batch(4), 4, (trial(2, 0.5), trial(4, 0.1)), 4, 10**10)
+    assert any("4 GFLOP a step, 40 a second: 4% of" in text for text in describe(plan, None, 1))
+
+
+def test_switches_change_what_they_name_and_nothing_else():
+    run = TINY.diffusion
+    assert with_switches(run, None, False, False) == run
+    changed = with_switches(run, "bf16", True, True)
+    assert (changed.loop.precision, changed.loop.compile, changed.checkpointing) == ("bf16", True, True)
+    assert with_switches(TINY.autoencoder, None, False, True) == TINY.autoencoder
+
+
+# ---------------------------------------------------------------- the command
+
+
+def test_the_command_prints_both_stages_and_their_sum(monkeypatch, capsys):
+    monkeypatch.setattr(planning, "try_steps", costing(10**8, 10**8))
+    assert cli.main(["plan", "faces128", "--memory", "80", "--price", "2.5"]) == 0
+    shown = capsys.readouterr().out
+    assert "autoencoder: 1,000 parameters, 30,000 steps of 32" in shown
+    assert "suggested for 80.00 GB: the whole batch at once" in shown
+    assert "at 2.5 an hour" in shown and "both stages: " in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nothing"], "preset 'nothing' is not one of: tiny, "),
+        (["tiny", "--memory", "0"], "--memory is 0; expected gigabytes above 0"),
+        (["tiny", "--processes", "0"], "--processes is 0; expected at least 1"),
+    ],
+)
+def test_a_wrong_plan_is_refused(words, said, capsys):
+    assert cli.main(["plan", *words]) == 2
+    assert said in capsys.readouterr().err
