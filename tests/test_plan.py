@@ -170,7 +170,7 @@ def test_processes_share_the_batch_and_each_costs_its_hours(monkeypatch):
 
 def test_arithmetic_is_told_against_what_a_matrix_product_reaches():
     plan = StagePlan("diffusion", with_batch(4), 4, (trial(2, 0.5), trial(4, 0.1)), 4, 10**10)
-    assert any("4 GFLOP a step, 40 a second: 4% of" in text for text in describe(plan, None, 1))
+    assert any("4 GFLOP a step, 40 GFLOP a second: 4% of" in text for text in describe(plan, None, 1))
 
 
 def test_switches_change_what_they_name_and_nothing_else():
@@ -184,9 +184,12 @@ def test_switches_change_what_they_name_and_nothing_else():
 # ---------------------------------------------------------------- the command
 
 
-def test_the_command_prints_both_stages_and_their_sum(monkeypatch, capsys):
+def test_the_command_prints_both_stages_and_their_sum(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(planning, "try_steps", costing(10**8, 10**8))
-    assert cli.main(["plan", "faces128", "--memory", "80", "--price", "2.5"]) == 0
+    words = ["plan", "faces128", "--memory", "80", "--price", "2.5", "--out", str(tmp_path / "plan.json")]
+    assert cli.main(words) == 0
+    kept = json.loads((tmp_path / "plan.json").read_text())
+    assert kept["autoencoder"]["seconds_per_step"] == pytest.approx(3.2) and kept["diffusion"]["at_once"] == 16
     shown = capsys.readouterr().out
     assert "autoencoder: 1,000 parameters, 30,000 steps of 32" in shown
     assert "suggested for 80.00 GB: the whole batch at once" in shown

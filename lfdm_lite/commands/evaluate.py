@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from ..cli import UsageError, parse
-from .common import Flag
+from .common import Flag, pick_device
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Evaluate:
     """Of the generated videos."""
     data_seed: int = 0
     """Of the procedural clips."""
+    device: str = "auto"
+    """Such as cpu or cuda; auto is a GPU where there is one."""
     out: Annotated[Path, arg(metavar="FILE.json")] = Path("evaluation.json")
     """Where the figures are written; `metrics.json` in the checkpoint's folder is what `lfdm info` prints."""
     quiet: Flag = False
@@ -70,7 +72,7 @@ def evaluate_model(folder: Path, options: Evaluate) -> dict[str, Any]:
     from ..pipeline import LFDM
     from ..training import evaluation
 
-    model = LFDM.from_pretrained(folder)
+    model = LFDM.from_pretrained(folder).to(pick_device(options.device))
     judge = None
     if options.stage != "one":
         judge_folder = find_judge(folder, options.judge)
@@ -91,7 +93,7 @@ def evaluate_autoencoder(folder: Path, options: Evaluate) -> dict[str, Any]:
     """Stage one alone."""
     from ..training import evaluation, load_autoencoder
 
-    network = load_autoencoder(folder)
+    network = load_autoencoder(folder).to(pick_device(options.device))
     clips = load_clips(options, *trained_at(folder), None)
     return {"stage_one": evaluation.evaluate_autoencoder(network, clips)}
 

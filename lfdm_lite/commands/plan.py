@@ -34,6 +34,8 @@ class Plan:
     """With torch.compile; the trial then takes minutes more."""
     checkpointing: Flag = False
     """Stage two keeps less for the backward pass."""
+    out: Annotated[Path | None, arg(metavar="FILE.json", help_behavior_hint="(default: none)")] = None
+    """The same figures as JSON."""
     profile: Annotated[Path | None, arg(metavar="FOLDER", help_behavior_hint="(default: none)")] = None
     """Profile one step of each stage into FOLDER/STAGE: `profile.txt` and `profile.png`."""
 
@@ -44,6 +46,7 @@ def plan(arguments: list[str]) -> None:
         raise UsageError(f"--processes is {options.processes}; expected at least 1")
     if options.memory is not None and options.memory <= 0:
         raise UsageError(f"--memory is {options.memory:g}; expected gigabytes above 0")
+    from ..checkpoints import write_json
     from ..training import PRESETS
     from ..training.planning import describe, plan_stage, spell, with_switches
     from ..training.trial import try_steps
@@ -53,18 +56,20 @@ def plan(arguments: list[str]) -> None:
         raise UsageError(f"preset {options.preset!r} is not one of: {', '.join(PRESETS)}")
     preset, device = PRESETS[options.preset], pick_device("auto")
     memory = None if options.memory is None else int(options.memory * 1e9)
-    stride, hours = preset.autoencoder.model.latent_stride, 0.0
+    stride, plans = preset.autoencoder.model.latent_stride, {}
     stages = ("autoencoder", "diffusion") if options.stage == "both" else (options.stage,)
     for name in stages:
         run = with_switches(getattr(preset, name), options.precision, options.compile, options.checkpointing)
         found = plan_stage(name, run, stride, device, options.processes, memory, tell=tell)
         print("\n".join(describe(found, options.price, options.processes)), end="\n\n")
-        hours += found.hours
+        plans[name] = found
         if options.profile and found.part:
             try_steps(run, found.part, 1, stride, (options.profile / name).absolute())
             print(f"  profile: {options.profile / name}\n")
     if len(stages) > 1:
-        print(f"both stages: {spell(hours)}")
+        print(f"both stages: {spell(sum(found.hours for found in plans.values()))}")
+    if options.out:
+        write_json(options.out, {name: found.figures() for name, found in plans.items() if found.part})
 
 
 def tell(what: str) -> None:

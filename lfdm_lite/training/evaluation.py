@@ -44,13 +44,14 @@ def evaluate_autoencoder(
     that are truly visible and truly move by more than half a pixel.
     """
     scores: dict[str, list[Tensor]] = {}
+    device = next(network.parameters()).device
 
     def add(name: str, values: Tensor) -> None:
-        scores.setdefault(name, []).append(values.flatten())
+        scores.setdefault(name, []).append(values.flatten().cpu())
 
     count = len(clips["video"])
     for start in tqdm(range(0, count, batch), desc="stage one"):
-        part = {name: tensor[start : start + batch] for name, tensor in clips.items()}
+        part = {name: tensor[start : start + batch].to(device) for name, tensor in clips.items()}
         video, source = part["video"], part["video"][:, :, 0]
         motion = network.estimate_motion(source, video)
         flow = resize(motion.flow, video.shape[-2:])
@@ -80,11 +81,11 @@ def generate_like(
     model: LFDM, clips: dict[str, Tensor], seed: int, batch: int = 12, **options: Any
 ) -> tuple[dict[str, Tensor], float]:
     """One video for every clip's frame 0 and label; and the seconds that took."""
-    parts, began = [], time.monotonic()
+    parts, began, device = [], time.monotonic(), next(model.parameters()).device
     for start in tqdm(range(0, len(clips["label"]), batch), desc="generate"):
         images, labels = clips["video"][start : start + batch, :, 0], clips["label"][start : start + batch]
-        parts.append(model.generate(images, labels.tolist(), seed=seed + start, progress=False, **options))
-    made = {name: torch.cat([getattr(p, name) for p in parts]) for name in ("video", "flow", "occlusion")}
+        parts.append(model.generate(images.to(device), labels.tolist(), seed=seed + start, progress=False, **options))
+    made = {name: torch.cat([getattr(p, name).cpu() for p in parts]) for name in ("video", "flow", "occlusion")}
     return made, time.monotonic() - began
 
 
@@ -99,16 +100,22 @@ def evaluate_generation(
     half of the real clips from the other, and that of videos that repeat frame 0.
     """
     real, label = clips["video"], clips["label"]
+    device = next(model.parameters()).device
+    judge.to(device)
     made, seconds = generate_like(model, clips, seed, **options)
     again, _ = generate_like(model, clips, seed + 10_007, **options)
-    real_flow = torch.cat([model.autoencoder.estimate_motion(v[:, :, 0], v).flow for v in real.split(4)])
+
+    def flow_of(video: Float[Tensor, "n 3 t h w"]) -> Float[Tensor, "n 2 t h2 w2"]:
+        return model.autoencoder.estimate_motion(video[:, :, 0], video).flow
+
+    real_flow = torch.cat([flow_of(part.to(device)).cpu() for part in real.split(4)])
     half_width = real.shape[-1] / 2
 
     def features(video: Float[Tensor, "n 3 t h w"]) -> Float[Tensor, "n d"]:
-        return torch.cat([judge.features(part) for part in video.split(16)])
+        return torch.cat([judge.features(part.to(device)).cpu() for part in video.split(16)])
 
     def predictions(video: Float[Tensor, "n 3 t h w"]) -> Tensor:
-        return torch.cat([judge(part).argmax(1) for part in video.split(16)])
+        return torch.cat([judge(part.to(device)).argmax(1).cpu() for part in video.split(16)])
 
     def magnitude(flow: Float[Tensor, "n 2 t h w"]) -> Tensor:
         return flow_magnitude(flow[:, :, 1:]) * half_width

@@ -1,7 +1,8 @@
 """What a run will cost, from a few steps of it on this device: memory by batch size, time and money."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 
@@ -52,6 +53,25 @@ class StagePlan:
     def hours(self) -> float:
         """Of the whole stage, training alone."""
         return self.run.optim.steps * self.seconds_of(self.part) / 3600 if self.part else float("inf")
+
+    def figures(self) -> dict[str, Any]:
+        """What `describe` tells, as JSON values: times in seconds, memory in bytes."""
+        first = self.trials[0]
+        return {
+            "device": first.device,
+            "parameters": first.parameters,
+            "steps": self.run.optim.steps,
+            "batch_size": self.run.optim.batch_size,
+            "at_once": self.part,
+            "measured": self.measured,
+            "memory": self.peak_of(self.part),
+            "memory_at_hand": self.memory,
+            "seconds_per_step": self.seconds_of(self.part),
+            "hours": self.hours,
+            "flops_per_step": self.flops,
+            "flops_per_second_of_a_matrix_product": first.rate,
+            "trials": [asdict(trial) for trial in self.trials],
+        }
 
 
 def line(trials: tuple[Trial, ...], part: int, value: Callable[[Trial], float]) -> float:
@@ -141,7 +161,7 @@ def describe(plan: StagePlan, price: float | None, processes: int) -> Iterator[s
         yield f"  {part:7d}  {gigabytes(plan.peak_of(part)):>10}   {plan.seconds_of(part):.3g} s   {marks}"
     rate = plan.flops / plan.seconds_of(plan.part)
     yield (
-        f"  arithmetic: {plan.flops / 1e9:,.0f} GFLOP a step, {rate / 1e9:,.0f} a second: "
+        f"  arithmetic: {plan.flops / 1e9:,.3g} GFLOP a step, {rate / 1e9:,.3g} GFLOP a second: "
         f"{rate / first.rate:.0%} of what a large matrix product reaches here"
     )
     options = f"--accumulate {plan.accumulate}" if plan.accumulate > 1 else "the whole batch at once"
