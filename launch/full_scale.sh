@@ -6,7 +6,8 @@
 #
 # The same line again goes on where it stopped: each stage resumes from its newest checkpoint, and what is finished is not
 # done again. Words behind the folder are handed to every `lfdm train` (--max-hours 7.5, --accumulate 2, --compile, ...).
-# DATA is what the figures are measured on, unless it is the procedural faces; LFDM the command, if it is not `lfdm`.
+# DATA is what the figures are measured on, unless it is the procedural faces; VGG a file with the perceptual network's
+# weights, for presets that have it; LFDM the command, if it is not `lfdm`.
 set -euo pipefail
 
 if [[ $# -lt 2 || $1 == -* || $2 == -* ]]; then
@@ -40,7 +41,7 @@ train() { # STAGE FOLDER OPTIONS...
 if [[ ! -e $out/plan.json ]]; then
     $lfdm plan "$preset" --profile "$out/profile" --out "$out/plan.json" | tee "$out/plan.txt"
 fi
-train autoencoder ae "$@"
+train autoencoder ae ${VGG:+--vgg "$VGG"} "$@"
 train judge judge "$@"
 train diffusion dm --autoencoder "$out/ae" "$@"
 [[ -e $out/metrics.json ]] || $lfdm evaluate "$out/dm" --judge "$out/judge" ${DATA:+--data "$DATA"} --out "$out/metrics.json"

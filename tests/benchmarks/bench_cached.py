@@ -60,7 +60,7 @@ class Both:
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad()
-        return float(loss)
+        return loss.item()
 
     def loss(self, kind: str) -> float:
         """Without a step."""
@@ -94,16 +94,12 @@ def main() -> None:
     median = {kind: statistics.median(found) for kind, found in times.items()}
     own = [sys.executable, __file__, options.preset, "--batch", str(options.batch), "--memory-of"]
     memory = {kind: int(subprocess.check_output([*own, kind])) for kind in times}
-    print(
-        f"{options.preset}, batch {options.batch}, {torch.get_num_threads()} threads, bf16, {options.repeats} repeats"
-    )
+    how = f"batch {options.batch}, {torch.get_num_threads()} threads, bf16, {options.repeats} repeats"
+    print(f"{options.preset}, {how}")
     for kind in times:
-        print(
-            f"{kind:7} {median[kind]:7.2f} s  {memory[kind] / 1e9:5.2f} GB more than at rest  loss {losses[kind]:.6f}"
-        )
-    print(
-        f"anew / cached: time {median['anew'] / median['cached']:.2f}, memory {memory['anew'] / memory['cached']:.2f}"
-    )
+        print(f"{kind:7} {median[kind]:7.2f} s  {memory[kind] / 1e9:5.2f} GB above rest  loss {losses[kind]:.6f}")
+    slower, larger = (found["anew"] / found["cached"] for found in (median, memory))
+    print(f"anew / cached: time {slower:.2f}, memory {larger:.2f}")
     print(f"difference of the losses: {abs(losses['anew'] - losses['cached']) / losses['anew']:.1e} of the loss")
 
 
