@@ -50,15 +50,19 @@ def identity_grid(h: int, w: int, device: torch.device | str | None = None) -> F
     return torch.stack([x.expand(h, w), y[:, None].expand(h, w)])
 
 
+INFINITE = float("inf")
+
+
 @in_float32
 def sample_at(
     maps: Float[Tensor, "b c h w"], grid: Float[Tensor, "b 2 h2 w2"], outside: Outside = "border"
 ) -> Float[Tensor, "b c h2 w2"]:
     """Read `maps` bilinearly at the normalized positions `grid`; outside the image the border repeats.
 
-    Positions stay in float32 whatever the precision of the maps: eight bits of mantissa are a quarter of a pixel.
+    Positions stay in float32 whatever the precision of the maps: eight bits of mantissa are a quarter of a pixel. One
+    that is not a number reads the centre: torch would reach outside the memory of the maps, and end the process.
     """
-    positions = grid.float().movedim(1, -1)
+    positions = grid.float().movedim(1, -1).nan_to_num(0.0, INFINITE, -INFINITE)
     return F.grid_sample(maps.float(), positions, padding_mode=outside, align_corners=False).to(maps.dtype)
 
 

@@ -75,7 +75,8 @@ def visibility_loss(
     flow = resize(motion.flow.detach(), source.shape[-2:])
     error = (warp(source, flow) - driving).abs().mean(dim=1, keepdim=True)
     target = torch.exp(-F.adaptive_avg_pool2d(error, motion.occlusion.shape[-2:]) / tolerance)
-    return in_float32(F.binary_cross_entropy)(motion.occlusion.float(), target)
+    seen = motion.occlusion.float().clamp(1e-7, 1 - 1e-7)
+    return -(target * seen.log() + (1 - target) * (1 - seen).log()).mean()  # torch's own refuses what is not a number
 
 
 def equivariance_loss(

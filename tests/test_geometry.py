@@ -124,3 +124,17 @@ def test_a_transformed_image_shows_at_z_what_stood_at_the_moved_z():
     inside = moved.abs().amax(-1) < 0.9
     shown = sample_at(coordinates, moved.mT.reshape(1, 2, 64, 64)).flatten(2).mT
     torch.testing.assert_close(transform.frames(coordinates).flatten(2).mT[inside], shown[inside], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_a_position_that_is_no_number_harms_neither_memory_nor_its_neighbours(wrong):
+    features = torch.rand(1, 2, 6, 6, requires_grad=True)
+    flow = torch.zeros(1, 2, 6, 6)
+    flow[0, :, 2, 3] = wrong
+    flow.requires_grad_()
+    warped = warp(features, flow)
+    warped.sum().backward()
+    others = torch.ones(6, 6, dtype=torch.bool)
+    others[2, 3] = False
+    torch.testing.assert_close(warped[..., others], features[..., others])
+    assert features.grad.isfinite().all() and flow.grad[..., others].isfinite().all()

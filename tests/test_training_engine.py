@@ -370,6 +370,14 @@ def test_a_loss_that_is_not_finite_is_found_at_the_next_reading_with_the_batch_o
     assert [path.name for path in saving.checkpoints(runs / "ae" / "checkpoints")] == ["step_0000003"]
 
 
+@pytest.mark.parametrize("stage", ["autoencoder", "judge"])
+def test_weights_that_are_no_numbers_are_found_whatever_the_loss(stage, runs):
+    config = changed(getattr(TINY, stage), learning_rate=1e30, warmup=0, clip=0.0, save_every=100, validate_every=0)
+    with pytest.raises(FloatingPointError, match="is (nan|inf) in step .; the batch is in"):
+        (train_autoencoder if stage == "autoencoder" else train_judge)(config, runs / "broken")
+    assert (runs / "broken" / "bad_batch.pt").is_file()
+
+
 def test_a_row_of_the_log_is_the_mean_since_the_row_before(runs):
     train_judge(TINY.judge, runs / "every")
     train_judge(changed(TINY.judge, log_every=4), runs / "fourth")

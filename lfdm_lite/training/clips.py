@@ -159,7 +159,7 @@ def sharded_clips(
     paths = {start: folder / f"{start:06d}.safetensors" for start in range(0, count, SHARD)}
 
     def build(starts: list[int], quiet: bool) -> None:
-        for start in tqdm(starts, desc=what, unit="shard", disable=quiet):
+        for start in starts if quiet else tqdm(starts, desc=what, unit="shard"):
             if not paths[start].exists():
                 tensors = make(range(start, min(start + SHARD, count)))
                 write_atomically(paths[start], lambda temporary, tensors=tensors: save_file(tensors, temporary))

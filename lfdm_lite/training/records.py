@@ -132,7 +132,8 @@ class Record:
 
     def __init__(self, engine: Any, start: int):
         self.engine, loop, steps = engine, engine.config.loop, engine.config.optim.steps
-        self.bar = tqdm(total=steps, initial=start, desc=engine.out.name, unit="step", disable=not engine.main)
+        quiet = {} if engine.main else {"disable": True}  # said only where it must be: TQDM_DISABLE=1 is obeyed too
+        self.bar = tqdm(total=steps, initial=start, desc=engine.out.name, unit="step", **quiet)
         if not engine.main:
             return
         self.log = Log(engine.out / "log.csv", start)
