@@ -14,7 +14,7 @@ ENV := $(VENV)/.installed
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test env lint unit pairs notebooks book lab run-notebooks clean
+.PHONY: help demo test env lint unit pairs notebooks book serve lab badges reference times run-notebooks clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,6 +52,18 @@ book: $(ENV) ## build the book to _build/html, warnings are errors
 
 lab: $(ENV) ## open the chapters in JupyterLab
 	$(PY) -m jupyterlab chapters/
+
+badges: $(ENV) ## launch badges in every chapter: REPOSITORY_URL=https://github.com/..., or none to take them out
+	$(PY) launch/badges.py $(REPOSITORY_URL)
+
+reference: $(ENV) ## write chapters/reference.md from the docstrings
+	$(PY) -m tests.reference
+
+times: $(ENV) ## run every chapter and write its seconds and memory into its metadata and the README
+	$(PY) -m tests.chapter_times
+
+serve: book ## build the book and show it at http://localhost:8000
+	$(PY) -m http.server --directory _build/html 8000
 
 run-notebooks: $(ENV) ## after editing chapters/*.py: write the .ipynb, run them, store the outputs
 	$(PY) -m jupytext --to ipynb --update chapters/[0-9]*.py

@@ -143,3 +143,17 @@ def test_the_code_of_every_solution_runs(path):
     notebook.cells += [nbformat.v4.new_code_cell(code) for code in solutions(path.with_suffix(".py"))]
     resources = {"metadata": {"path": str(CHAPTERS)}}
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+
+
+def test_the_reference_says_what_the_sources_say():
+    from .reference import PAGE, page
+
+    assert PAGE.read_text(encoding="utf-8") == page(), "docstrings changed: python -m tests.reference"
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_the_readme_has_the_measured_time(path):
+    seconds = read(path).metadata["book"]["seconds"]
+    readme = (CHAPTERS.parent / "README.md").read_text(encoding="utf-8")
+    row = re.search(rf"(?m)^\| \[[^\]]*\]\(chapters/{path.stem}\.ipynb\) .*\| (\d+) s \|$", readme)
+    assert row and int(row[1]) == round(seconds), "python -m tests.chapter_times"

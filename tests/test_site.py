@@ -4,6 +4,7 @@
 """
 
 import re
+from html import unescape
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -51,6 +52,24 @@ def test_no_citation_or_reference_is_left_unresolved(page):
     html = (SITE / f"{page}.html").read_text(encoding="utf-8")
     assert "{cite" not in html
     assert "{doc}" not in html
+
+
+def anchors(html: str) -> set[str]:
+    return set(re.findall(r'\bid="([^"]+)"', html))
+
+
+@pytest.mark.parametrize("page", pages())
+def test_every_internal_link_arrives(page):
+    file = SITE / f"{page}.html"
+    html = file.read_text(encoding="utf-8")
+    for link in set(re.findall(r'<a\s[^>]*?href="([^"]*)"', html)):
+        if re.match(r"[a-z]+:|//", link):
+            continue
+        target, _, anchor = unquote(unescape(link)).partition("#")
+        there = (file.parent / target).resolve() if target else file
+        assert there.exists(), f"{page} links to {link}, which is not there"
+        if anchor and there.suffix == ".html":
+            assert anchor in anchors(there.read_text(encoding="utf-8")), f"{page} links to {link}: no such place"
 
 
 def test_the_front_page_leads_into_the_book():

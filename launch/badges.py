@@ -1,0 +1,76 @@
+"""Launch badges for every chapter: Colab and Binder, with a first cell that installs the package there.
+
+    python launch/badges.py https://github.com/NAME/REPOSITORY      put them in, or point them elsewhere
+    python launch/badges.py                                         take them out
+
+Badges need an address to open, so the book has none until you name it. Both halves of each pair, `.ipynb` and `.py`,
+get two cells behind the title. The code cell installs the version of this checkout, and does nothing at home.
+"""
+
+import argparse
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+
+ROOT = Path(__file__).resolve().parents[1]
+TAG = "launch"  # of the two cells
+
+INSTALL = """\
+import importlib.util
+
+if importlib.util.find_spec("lfdm_lite") is None:  # on Colab or Binder
+    %pip install -q "lfdm_lite[all] @ git+{url}@{version}\""""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("url", nargs="?", help="of the repository, such as https://github.com/NAME/REPOSITORY")
+    parser.add_argument("--chapters", type=Path, default=ROOT / "chapters", help="folder of the notebooks")
+    parser.add_argument("--version", help="branch, tag or commit to install and to open; this checkout's unless given")
+    options = parser.parse_args()
+    found = re.fullmatch(r"https://github\.com/([\w.-]+)/([\w.-]+?)(\.git)?/?", options.url or "")
+    if options.url and not found:
+        parser.error(f"{options.url!r} is no address of a repository such as https://github.com/NAME/REPOSITORY")
+    version = options.version or (commit() if options.url else "")
+    for path in sorted(options.chapters.glob("[0-9]*.ipynb")):
+        cells = [] if not found else made(path.name, f"{found[1]}/{found[2]}", version)
+        for half in (path, path.with_suffix(".py")):
+            rewrite(half, cells)
+    print(f"badges {'point to ' + options.url if found else 'are taken out'}")
+
+
+def commit() -> str:
+    """The commit of this checkout."""
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
+
+
+def made(name: str, repository: str, version: str) -> list[nbformat.NotebookNode]:
+    """The two cells of a chapter."""
+    there = f"{repository}/blob/{version}/chapters/{name}"
+    colab = f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/{there})"
+    lab = f"?labpath=chapters%2F{name}"
+    binder = f"[![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{repository}/{version}{lab})"
+    install = INSTALL.format(url=f"https://github.com/{repository}", version=version)
+    cells = [nbformat.v4.new_markdown_cell(f"{colab} {binder}"), nbformat.v4.new_code_cell(install)]
+    for place, cell in enumerate(cells):
+        cell.metadata["tags"] = [TAG]
+        cell["id"] = f"launch-{place}"
+    return cells
+
+
+def rewrite(path: Path, cells: list[nbformat.NotebookNode]) -> None:
+    """Replace the launch cells of a notebook, or of its `.py`, by these; all else stays as it is."""
+    notebook = jupytext.read(path)
+    kept = [cell for cell in notebook.cells if TAG not in cell.metadata.get("tags", [])]
+    if len(kept) == len(notebook.cells) and not cells:
+        return
+    notebook.cells = [kept[0], *cells, *kept[1:]]
+    jupytext.write(notebook, path, fmt="ipynb" if path.suffix == ".ipynb" else "py:percent")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
