@@ -109,7 +109,9 @@ def _faces128cpu() -> Preset:
     return replace(
         preset,
         autoencoder=replace(preset.autoencoder, optim=brief),
-        diffusion=replace(preset.diffusion, optim=replace(brief, batch_size=4, learning_rate=8e-4, ema=0.998)),
+        diffusion=replace(
+            preset.diffusion, optim=replace(brief, steps=1500, batch_size=4, learning_rate=8e-4, ema=0.998)
+        ),
         judge=replace(preset.judge, optim=replace(JUDGE, steps=300, learning_rate=2e-3)),
         decoder=replace(preset.decoder, optim=replace(brief, steps=300)),
     )
