@@ -21,9 +21,9 @@
 # %% [markdown]
 # # 00 Tour: an image, a label, a video
 #
-# You give a picture and a word. You get a video of that picture doing what the word says. In this chapter you run
-# the whole system once from the outside. Then you open it and look at everything that travels between picture and
-# video.
+# You give a picture and a word. You get a video of that picture doing what the word says. In this chapter you
+# run the whole system once from the outside. Then you open it and look at everything that travels between
+# picture and video.
 #
 # **At the end you can**
 #
@@ -33,14 +33,14 @@
 # * say which of them is invented and which is carried over;
 # * say what the model cannot do.
 #
-# **You need** the installed environment, and nothing from other chapters. **It takes** about 20 minutes to read,
-# and less than a minute to run on two CPU cores.
+# **You need** the installed environment, and nothing from other chapters. **It takes** about 20 minutes to
+# read, and less than a minute to run on two CPU cores.
 #
 # ![Block diagram. An image goes through the encoder to the latent map z0. Noise, z0 and a label go into the diffusion model, which gives flow and occlusion. Warping and masking z0 with them gives moved latents, and the decoder turns these into frames.](../assets/figures/road.svg)
 #
 # *The road of this book. Boxes are networks or operations, words on the arrows are what travels. The dark boxes
-# were trained first, on videos without labels. The light box was trained second, to draw flow and occlusion from
-# noise.*
+# were trained first, on videos without labels. The light box was trained second, to draw flow and occlusion
+# from noise.*
 
 # %% [markdown]
 # ## From the outside
@@ -61,9 +61,9 @@ model = lfdm.LFDM.from_pretrained(ASSETS / "checkpoints" / "faces64")
 model.labels
 
 # %% [markdown]
-# The second takes a picture. The person in it was drawn by a program, and was in no clip that the model was trained
-# on. Their face is at rest. `prepare_images` cuts a picture to its central square and resizes it to what the model
-# expects.
+# The second takes a picture. The person in it was drawn by a program, and was in no clip that the model was
+# trained on. Their face is at rest. `prepare_images` cuts a picture to its central square and resizes it to
+# what the model expects.
 
 # %%
 picture = sorted((ASSETS / "examples").glob("*.png"))[0]
@@ -82,8 +82,8 @@ clips = model.generate(picture, model.labels, seed=0, progress=False)
 clips
 
 # %% [markdown]
-# *Six generated videos of 16 frames, played in a loop. Each starts from the given face and puts on one expression.*
-# The same as a still:
+# *Six generated videos of 16 frames, played in a loop. Each starts from the given face and puts on one
+# expression.* The same as a still:
 
 # %%
 assert clips.video.shape == (6, 3, 16, 64, 64)
@@ -96,11 +96,11 @@ viz.contact_sheet(
 )
 
 # %% [markdown]
-# *One row a label; the numbers are frames. Compare mouths, brows and lids between rows: they differ. Then compare
-# hair, skin, clothes and background: they do not.*
+# *One row a label; the numbers are frames. Compare mouths, brows and lids between rows: they differ. Then
+# compare hair, skin, clothes and background: they do not.*
 #
-# How well does it start from the given face? We measure in decibels (peak signal-to-noise ratio): each 10 dB is a
-# tenth of the squared error.
+# How well does it start from the given face? We measure in decibels (peak signal-to-noise ratio): each 10 dB is
+# a tenth of the squared error.
 
 # %%
 def psnr(a, b):
@@ -115,8 +115,8 @@ assert first_frames.mean() > last_frames.mean()  # ... and leaves it
 print("all clips start near the given picture:", bool((first_frames > 20).all()))
 
 # %% [markdown]
-# **One picture has many videos.** A clip is a function of the picture, the label and the noise. The same seed gives
-# the same clip. Another seed gives another clip of the same label.
+# **One picture has many videos.** A clip is a function of the picture, the label and the noise. The same seed
+# gives the same clip. Another seed gives another clip of the same label.
 
 # %%
 again = model.generate(picture, model.labels[0], seed=0, progress=False)
@@ -162,11 +162,12 @@ viz.image_row(
 )
 
 # %% [markdown]
-# *The picture, and the four channels of its latent map that vary most, bright where they are large. Find eyes and
-# mouth.*
+# *The picture, and the four channels of its latent map that vary most, bright where they are large. Find eyes
+# and mouth.*
 #
-# It is a *map*: what $z_0$ says at a place comes from that place in the picture. That is what makes it possible to
-# move it. Check it: blank the lower right quarter of the picture, and look at the upper left quarter of $z_0$.
+# It is a *map*: what $z_0$ says at a place comes from that place in the picture. That is what makes it possible
+# to move it. Check it: blank the lower right quarter of the picture, and look at the upper left quarter of
+# $z_0$.
 
 # %%
 blanked = image.clone()
@@ -181,10 +182,10 @@ print("changed places in the upper left:", int(changed[:6, :6].sum()))
 # %% [markdown]
 # ### 2. Noise becomes motion
 #
-# The flow $f$ says for every place of every new frame where to look in $z_0$. The occlusion map $m$ says how much
-# of this place can be seen there. Both together are three numbers for each of 16 frames and 16 x 16 places. The
-# diffusion model starts with three random numbers instead, and cleans them in 20 steps. It sees $z_0$ and the label
-# at each step.
+# The flow $f$ says for every place of every new frame where to look in $z_0$. The occlusion map $m$ says how
+# much of this place can be seen there. Both together are three numbers for each of 16 frames and 16 x 16
+# places. The diffusion model starts with three random numbers instead, and cleans them in 20 steps. It sees
+# $z_0$ and the label at each step.
 #
 # `callback` hands us what exists after each step.
 
@@ -228,8 +229,8 @@ shown = [0, 6, 12, 16, 19]
 viz.image_row(colours[shown], [f"after {i + 1} steps" for i in shown], alt=alt)
 
 # %% [markdown]
-# *The flow of frame 12 while it is drawn. Hue is the direction in which to look: right red, down yellow, left cyan,
-# up violet. Depth of colour is how far; white says: look here, nothing moved.*
+# *The flow of frame 12 while it is drawn. Hue is the direction in which to look: right red, down yellow, left
+# cyan, up violet. Depth of colour is how far; white says: look here, nothing moved.*
 #
 # The same with a slider, which works on a static page too:
 
@@ -237,8 +238,8 @@ viz.image_row(colours[shown], [f"after {i + 1} steps" for i in shown], alt=alt)
 viz.slider(colours.movedim(0, 1), [f"after {i + 1} steps" for i in range(20)], alt=alt)
 
 # %% [markdown]
-# Flow has a unit. The picture spans $[-1, 1]$, so a flow of 1 is half a picture, 32 pixels. How far do things move,
-# frame by frame?
+# Flow has a unit. The picture spans $[-1, 1]$, so a flow of 1 is half a picture, 32 pixels. How far do things
+# move, frame by frame?
 
 # %% mystnb={"image": {"alt": "Line plot of the mean motion in pixels against the frame for six labels. All lines start near zero and rise."}}
 length = 32 * clips.flow.norm(dim=1).mean(dim=(-2, -1))  # (6, 16), pixels of the picture
@@ -253,16 +254,16 @@ assert length[:, 0].mean() < 0.5 * length[:, 8:].mean()
 print("frame 0 moves less than half as much as later frames:", bool(length[:, 0].mean() < 0.5 * length[:, 8:].mean()))
 
 # %% [markdown]
-# *Mean length of the flow over all places, one line a label. Frame 0 is the given picture, so it should not move at
-# all; what is left there is the model's error. The rest includes small motions of the head, which the training
-# clips have too.*
+# *Mean length of the flow over all places, one line a label. Frame 0 is the given picture, so it should not
+# move at all; what is left there is the model's error. The rest includes small motions of the head, which the
+# training clips have too.*
 
 # %% [markdown]
 # ### 3. The latent map is moved
 #
-# $\mathrm{warp}(z_0, f)$ looks $z_0$ up where the flow points, between places by bilinear interpolation. Two things
-# about it can be known without looking. A flow of zero changes nothing. A flow that points one place to the right
-# everywhere brings the right neighbour.
+# $\mathrm{warp}(z_0, f)$ looks $z_0$ up where the flow points, between places by bilinear interpolation. Two
+# things about it can be known without looking. A flow of zero changes nothing. A flow that points one place to
+# the right everywhere brings the right neighbour.
 
 # %%
 z = z0.shape[-1]
@@ -275,9 +276,9 @@ torch.testing.assert_close(lfdm.warp(z0, one_right)[..., :-1], z0[..., 1:], atol
 print("zero flow changes nothing; one place to the right brings the right neighbour")
 
 # %% [markdown]
-# This is *backward* flow: the new frame asks, the old one answers. So every place of the new frame gets an answer,
-# exactly one. The price: a place may ask for something that the old frame does not show. The inside of a mouth that
-# was closed is an example. The occlusion map says where that is so.
+# This is *backward* flow: the new frame asks, the old one answers. So every place of the new frame gets an
+# answer, exactly one. The price: a place may ask for something that the old frame does not show. The inside of
+# a mouth that was closed is an example. The occlusion map says where that is so.
 
 # %%
 m = motion.occlusion[0, 0]  # (16, 16, 16)
@@ -321,11 +322,11 @@ viz.contact_sheet(
 )
 
 # %% [markdown]
-# *Top: the given pixels, moved. Nothing is new, so a mouth can be stretched but not opened. Middle: the decoder's
-# frames. Bottom: dark where the two differ.*
+# *Top: the given pixels, moved. Nothing is new, so a mouth can be stretched but not opened. Middle: the
+# decoder's frames. Bottom: dark where the two differ.*
 #
-# So this is the division of labour. **Motion is invented**, by the diffusion model, in few numbers: here are how
-# many it has to draw, compared with the pixels of the same clip.
+# So this is the division of labour. **Motion is invented**, by the diffusion model, in few numbers: here are
+# how many it has to draw, compared with the pixels of the same clip.
 
 # %%
 drawn = motion.flow.numel() + motion.occlusion.numel()
@@ -336,10 +337,61 @@ print(f"{drawn} numbers of motion, {pixels} numbers of pixels: {pixels // drawn}
 # %% [markdown]
 # **Appearance is carried over**, by the warp. The diffusion model never has to draw a freckle.
 #
+# ## What each stage learned
+#
+# The model was trained in two stages, and each knows one thing. **Stage one** is the encoder, the decoder, and
+# a part that you have not met yet: it looks at two frames and says by which motion one becomes the other. It
+# learned that from videos without labels. Take a real clip of somebody new. Stage one reads its motion, and
+# paints the clip from its first frame alone:
+
+# %%
+item = lfdm.data.Faces("test", num_frames=16)[3]
+real = item["video"][None]  # (1, 3, 16, 64, 64)
+with torch.no_grad():
+    read = model.autoencoder.estimate_motion(real[:, :, 0], real)
+    painted = model.autoencoder.decode(real[:, :, 0], read)
+copied = real[:, :, :1].expand_as(real)
+gain = psnr(painted[:, :, 1:], real[:, :, 1:]) - psnr(copied[:, :, 1:], real[:, :, 1:])
+assert gain > 3
+print("label:", item["label_name"], " better than repeating the first frame, by more than 3 dB:", bool(gain > 3))
+viz.contact_sheet(
+    torch.cat([real, painted]),
+    ["real", "stage one"],
+    frames=6,
+    scale=2,
+    alt="Two rows of frames of one person: the real clip, and the same clip painted from its first frame.",
+)
+
+# %% [markdown]
+# *Top: a real clip. Bottom: its motion, read by stage one, and painted from the first frame. It knows what a
+# motion does to a picture, but not which motions people make.*
+#
+# **Stage two** knows that. It has seen the motions that stage one read in 4,000 clips, with their labels, and
+# nothing else: no pixel. Give it the first frame and the label of the same clip, and it invents a motion of its
+# own:
+
+# %%
+invented = model.generate(real[0, :, 0], item["label"], seed=0, progress=False)
+apart = lfdm.end_point_error(invented.flow, read.flow, pixels=True)
+still = lfdm.end_point_error(torch.zeros_like(read.flow), read.flow, pixels=True)
+assert apart > 0.05
+print("another motion than the real one:", bool(apart > 0.05))
+viz.contact_sheet(
+    torch.cat([painted, invented.video]),
+    ["motion read", "motion invented"],
+    frames=6,
+    scale=2,
+    alt="Two rows of frames of one person with the same label: motion read from a real clip, and motion invented.",
+)
+
+# %% [markdown]
+# *Top: the motion that this person really made. Bottom: one that they might have made. Both are painted by the
+# same decoder. There is no right answer below, only likely ones.*
+#
 # ## Where it fails
 #
-# A model knows what it was trained on: upright drawn faces. Give it the same face upside down, and a picture that
-# is no face at all.
+# A model knows what it was trained on: upright drawn faces. Give it the same face upside down, and a picture
+# that is no face at all.
 
 # %%
 y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
@@ -359,8 +411,8 @@ viz.contact_sheet(
 )
 
 # %% [markdown]
-# *The same label, surprise, for three pictures. Nothing in the model can answer "there is no face here": it draws
-# some motion all the same, and the decoder paints what it can.*
+# *The same label, surprise, for three pictures. Nothing in the model can answer "there is no face here": it
+# draws some motion all the same, and the decoder paints what it can.*
 #
 # The plot that gives it away needs no true answer. A good clip starts at the given picture; so look at frame 0.
 
@@ -376,70 +428,163 @@ print("the face is kept better than the chequerboard:", bool(similarity[0] > sim
 # %% [markdown]
 # *Higher is better. The decoder has learned to paint faces of this kind, and nothing else.*
 #
-# Other limits are of size. Clips have 16 frames of 64 x 64 pixels. There are six labels, and a label is a number:
-# the model has no word for *a little surprised*. The people are drawn; a photograph will move, but not well. The
-# checkpoint's own page, `assets/checkpoints/faces64/README.md`, has the measured figures.
+# Other limits are of size. Clips have 16 frames of 64 x 64 pixels. There are six labels, and a label is a
+# number: the model has no word for *a little surprised*. The checkpoint's own page,
+# `assets/checkpoints/faces64/README.md`, has the measured figures.
+#
+# ## Your own picture
+#
+# Put the path of a picture between the quotation marks. Any size will do; a face in the middle, seen from the
+# front, is best. Without a path the cell takes a photograph that comes with scikit-image: the astronaut Eileen
+# Collins, by NASA, in the public domain.
+
+# %%
+from skimage import data as photographs
+
+MY_PICTURE = ""  # such as "me.jpg"
+if MY_PICTURE:
+    mine = model.prepare_images(MY_PICTURE)
+else:
+    face = torch.from_numpy(photographs.astronaut()[20:212, 128:320]).permute(2, 0, 1) / 255
+    mine = model.prepare_images(face)
+moved = model.generate(mine, ["happiness", "surprise"], seed=0, progress=False)
+kept = psnr(moved.video[:, :, 0], mine)
+chin = -32 * moved.flow[:, 1, -1, 12:14, 6:9].mean(dim=(1, 2))  # pixels by which it sinks
+if not MY_PICTURE:
+    assert (kept > 25).all() and (chin > 0.5).all()
+    print("frame 0 is kept, and the chin sinks:", bool((kept > 25).all() and (chin > 0.5).all()))
+viz.contact_sheet(
+    moved.video,
+    moved.label_names,
+    frames=6,
+    scale=2,
+    alt="Two rows of frames of a photographed, smiling face. In both the chin sinks and the face gets longer; the smile stays a smile.",
+)
+
+# %% [markdown]
+# *Frame 0 is kept: the decoder has finer features of the photograph to paint with. Motion carries over, too:
+# head and chin move as those of a drawn person with this label would. But look at the mouth of the second row.
+# A drawn mouth at rest is a line, and a surprised one an open hole that the decoder paints. This mouth already
+# smiles, the model has never seen such a first frame, and no hole is painted. So the face gets longer, and goes
+# on smiling.*
+#
+# This is not a fault of the method but of the data. The paper trains the same model on filmed people. Chapter
+# 12 says how you would.
+#
+# ## The map
+#
+# Each chapter takes one box of the diagram at the top, builds it from nothing, breaks it, and shows that what
+# you built equals the library.
+#
+# | you saw | you build it in |
+# |---|---|
+# | flow, occlusion, the colours of motion | [01 video as motion](01_video_as_motion.ipynb) |
+# | motion, estimated from pixels by classical means | [02 flow estimation](02_flow_estimation.ipynb) |
+# | $m \odot \mathrm{warp}(z_0, f)$ | [03 latent warping](03_latent_warping.ipynb) |
+# | how stage one reads motion | [04 region motion](04_region_motion.ipynb) |
+# | encoder, decoder, and the training of stage one | [05 autoencoder](05_autoencoder.ipynb) |
+# | noise that becomes something | [06 DDPM](06_ddpm.ipynb) |
+# | twenty steps in place of a thousand; guidance | [07 samplers](07_samplers.ipynb) |
+# | the network that cleans the noise | [08 UNet in space and time](08_unet3d.ipynb) |
+# | all of it together | [09 latent flow diffusion](09_latent_flow_diffusion.ipynb) |
+# | the paper's size | [12 full scale](12_full_scale.ipynb) |
 #
 # ## Summary
 #
 # * A video is one latent map, moved: $\hat z = m \odot \mathrm{warp}(z_0, f)$, then decoded.
-# * A diffusion model draws $f$ and $m$ from noise, given the picture and the label. Motion is invented, appearance
-#   is carried over.
-# * What is hidden in the picture must be painted by the decoder, and what neither part has seen in training goes
-#   wrong.
+# * A diffusion model draws $f$ and $m$ from noise, given the picture and the label. Motion is invented,
+#   appearance is carried over.
+# * What is hidden in the picture must be painted by the decoder, and what neither part has seen in training
+#   goes wrong.
 #
 # ## Exercises
 #
-# **1. Check yourself** (two minutes). The flow of a frame is $(0.25, 0)$ everywhere. What does the new frame look
+# ### Check yourself
+#
+# **1.** (two minutes, easy) The flow of a frame is $(0.25, 0)$ everywhere. What does the new frame look
 # like, and by how many of the 64 pixels did its content move? In which direction?
 #
 # <details>
 # <summary>Solution</summary>
 #
-# Every pixel looks to the right by $0.25$, which is an eighth of the picture's width of 2, so 8 pixels. It shows
-# what was 8 pixels to its right: the content moved to the *left* by 8 pixels. Backward flow points to where things
-# come from. At the right border the warp repeats the last column.
+# Every pixel looks to the right by $0.25$, which is an eighth of the picture's width of 2, so 8 pixels. It
+# shows what was 8 pixels to its right: the content moved to the *left* by 8 pixels. Backward flow points to
+# where things come from. At the right border the warp repeats the last column.
 #
 # </details>
 #
-# **2. Code it** (ten minutes). Make the expression stronger or weaker without the diffusion model: multiply
-# `motion.flow` by 0, by 0.5 and by 1.5, and decode. What should a factor of 0 give? Does it?
+# ### Code it
 #
+# **2.** (ten minutes, easy) Make the expression stronger or weaker without the diffusion model: scale the
+# motion that it drew. The flow is easy. But what should become of the occlusion map at a factor of 0?
+
+# %% tags=["exercise"]
+def scaled(motion: lfdm.Motion, factor: float) -> lfdm.Motion:
+    """Less motion, or more. At 1 nothing changes; at 0 nothing moves and nothing is hidden."""
+    return None  # your lines
+
+
+def check_scaled(function) -> str:
+    whole, none = function(motion, 1.0), function(motion, 0.0)
+    if whole is None:
+        return "not yet: return lfdm.Motion(flow, occlusion)"
+    if whole.flow.shape != motion.flow.shape or not torch.allclose(whole.flow, motion.flow):
+        return "not yet: at a factor of 1 the flow must stay as it is"
+    if none.flow.abs().max() > 0:
+        return "not yet: the flow is a displacement; half of the way is half of the numbers"
+    if torch.allclose(none.occlusion, motion.occlusion):
+        return "not yet: nothing moves, but the old occlusion map still hides the mouth, so the decoder paints one"
+    if torch.allclose(none.occlusion, torch.zeros_like(none.occlusion)):
+        return "not yet: 0 means hidden; a picture that stays as it is has an occlusion map of 1"
+    solved = torch.allclose(none.occlusion, torch.ones_like(none.occlusion)) and torch.allclose(whole.occlusion, motion.occlusion)
+    return "solved" if solved else "not yet: the map should go from 1, at a factor of 0, to what it is, at 1"
+
+
+print(check_scaled(scaled))
+
+# %% [markdown]
 # <details>
 # <summary>Solution</summary>
 #
 # ```python
-# for factor in (0.0, 0.5, 1.5):
-#     scaled = lfdm.Motion(factor * motion.flow, motion.occlusion)
-#     video = model.autoencoder.decode(image, scaled)
-#     display(viz.video_strip(video[0], alt=f"times {factor}"))
+# def scaled(motion, factor):
+#     return lfdm.Motion(factor * motion.flow, 1 - factor * (1 - motion.occlusion))
+#
+#
+# assert check_scaled(scaled) == "solved"
+# with torch.no_grad():
+#     half = model.autoencoder.decode(image, scaled(motion, 0.5))
+# viz.contact_sheet(torch.cat([frames, half]), ["as drawn", "half"], frames=6, scale=2, alt="Surprise, and half of it.")
 # ```
 #
-# With a factor of 0 nothing moves, so every frame should be the given picture. Where the occlusion map is dark, the
-# decoder paints all the same, and the frames change a little. Set the occlusion map to 1 as well, and they stay.
+# Is half a surprise what a person looks like who is a little surprised? For a mouth that opens, roughly. For a
+# blink, no: the lids would stop halfway. A scale is no model of how strong a feeling is.
 #
 # </details>
 #
-# **3. Explore** (an evening). `guidance_scale` exaggerates what the label changes. Generate all six labels at 0, 1,
-# 2 and 4, with the same seed. What happens to the length of the flow, to frame 0, and to the difference between two
-# seeds? Where would you set it, and by which measurement?
+# ### Explore
+#
+# **3.** (an evening, medium) `guidance_scale` exaggerates what the label changes. Generate all six labels at 0,
+# 1, 2 and 4, with the same seed. What happens to the length of the flow, to frame 0, and to the difference
+# between two seeds? Where would you set it, and by which measurement?
 #
 # <details>
 # <summary>Solution</summary>
 #
 # Plot the mean length of the flow, `psnr` of frame 0, and `lfdm.end_point_error` between two seeds against the
-# scale. At 0 the label is ignored: all six clips of one seed show what the model thinks likely, and differ only by
-# their noise. Above 1, motion usually gets longer and seeds more alike: the label is served at the cost of variety.
-# A judge that reads the label, beside a measure of variety, is a fair way to choose. Chapter 9 does that.
+# scale. At 0 the label is ignored: all six clips of one seed show what the model thinks likely, and differ only
+# by their noise. Above 1, motion usually gets longer and seeds more alike: the label is served at the cost of
+# variety. A judge that reads the label, beside a measure of variety, is a fair way to choose. Chapter 9 does
+# that.
 #
 # </details>
 #
-# ## What the authors did differently
+# ## What the authors did
 #
-# Their model {cite:p}`ni2023lfdm` has the same two stages, at 128 x 128 pixels and 40 frames, on filmed people, and
-# is larger. Their published code feeds the diffusion model absolute positions to look at, where ours sees
-# displacements; it turns the label's text into numbers by a language model, where ours learns a row of numbers a
-# label; and it blends the decoder's frames with the warped picture at the end, where ours does not.
+# Their model {cite:p}`ni2023lfdm` has the same two stages, at 128 x 128 pixels and 40 frames, on filmed people,
+# and is larger. Their published code feeds the diffusion model absolute positions to look at, where ours sees
+# displacements; it turns the label's text into numbers by a language model, where ours learns a row of numbers
+# a label; and it blends the decoder's frames with the warped picture at the end, where ours does not.
 #
 # ## Further reading
 #

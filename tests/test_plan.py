@@ -141,13 +141,18 @@ def test_a_run_that_fits_nowhere_is_told_so(monkeypatch):
     assert "not even the smallest part fits into 1.00 GB" in next(describe(plan, None, 1))
 
 
-def test_a_part_that_would_take_long_is_not_tried_but_said_to_be_estimated(monkeypatch):
+def test_a_part_that_would_take_long_is_neither_tried_nor_suggested(monkeypatch):
     asked = []
     monkeypatch.setattr(planning, "try_steps", costing(10**8, 10**8, asked))
     monkeypatch.setattr(planning, "PATIENCE", 1.0)
     plan = plan_stage("diffusion", with_batch(16), 4, CPU, memory=10**12)
-    assert asked == [1, 2] and plan.part == 16 and not plan.measured
+    assert asked == [1, 2] and plan.part == 2
     assert any("16" in text and "from those" in text for text in describe(plan, None, 1))
+
+
+def test_more_at_once_is_never_said_to_take_less_than_fewer_took():
+    plan = StagePlan("diffusion", with_batch(16), 16, (trial(1, peak=3 * 10**9), trial(2, peak=2 * 10**9)), 2, 10**10)
+    assert [plan.peak_of(part) for part in (1, 2, 4, 16)] == [3e9, 3e9, 3e9, 3e9]
 
 
 def test_stage_one_is_never_tried_with_a_single_pair(monkeypatch):

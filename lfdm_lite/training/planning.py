@@ -30,14 +30,10 @@ class StagePlan:
         """Parts into which a process should cut its share."""
         return self.share // self.part if self.part else 0
 
-    @property
-    def measured(self) -> bool:
-        """Whether the suggested size was itself tried."""
-        return any(trial.part == self.part for trial in self.trials)
-
     def peak_of(self, part: int) -> float:
-        """Bytes with `part` examples at once."""
-        return line(self.trials, part, lambda trial: trial.peak)
+        """Bytes with `part` examples at once; more of them never take less than what fewer were seen to take."""
+        seen = max((trial.peak for trial in self.trials if trial.part <= part), default=0)
+        return max(float(seen), line(self.trials, part, lambda trial: trial.peak))
 
     def seconds_of(self, part: int) -> float:
         """Of a step whose share is computed in parts of that size."""
@@ -63,7 +59,6 @@ class StagePlan:
             "steps": self.run.optim.steps,
             "batch_size": self.run.optim.batch_size,
             "at_once": self.part,
-            "measured": self.measured,
             "memory": self.peak_of(self.part),
             "memory_at_hand": self.memory,
             "seconds_per_step": self.seconds_of(self.part),
@@ -97,7 +92,9 @@ def plan_stage(
     memory: int | None = None,
     tell: Callable[[str], None] = lambda line: None,
 ) -> StagePlan:
-    """Try a few steps at the two smallest sizes, choose the largest that fits, and try that one too.
+    """Try a few steps at the two smallest sizes, then larger ones from the largest that should fit; suggest one tried.
+
+    Memory does not grow evenly: on a CPU large work keeps less of itself for the backward pass.
 
     Args:
         stride: image size over latent size.
@@ -134,11 +131,12 @@ def plan_stage(
         return found(0)
     for part in reversed(sizes):
         plan = found(part)
-        if plan.peak_of(part) > ROOM * memory:
-            continue
-        if part in trials or 4 * line(plan.trials, part, lambda trial: trial.seconds) > PATIENCE or attempt(part):
+        long = 4 * line(plan.trials, part, lambda trial: trial.seconds) > PATIENCE
+        if part in fitting or (
+            part not in trials and not long and plan.peak_of(part) <= ROOM * memory and attempt(part)
+        ):
             return found(part)
-    return found(fitting[-1])
+    raise AssertionError("one of those that fit is among the sizes")
 
 
 def describe(plan: StagePlan, price: float | None, processes: int) -> Iterator[str]:
