@@ -482,12 +482,12 @@ viz.contact_sheet(
 # | motion, estimated from pixels by classical means | [02 flow estimation](02_flow_estimation.ipynb) |
 # | $m \odot \mathrm{warp}(z_0, f)$ | [03 latent warping](03_latent_warping.ipynb) |
 # | how stage one reads motion | [04 region motion](04_region_motion.ipynb) |
-# | encoder, decoder, and the training of stage one | [05 autoencoder](05_autoencoder.ipynb) |
+# | encoder, decoder, and the training of stage one | 05 autoencoder |
 # | noise that becomes something | [06 DDPM](06_ddpm.ipynb) |
 # | twenty steps in place of a thousand; guidance | [07 samplers](07_samplers.ipynb) |
 # | the network that cleans the noise | [08 UNet in space and time](08_unet3d.ipynb) |
 # | all of it together | [09 latent flow diffusion](09_latent_flow_diffusion.ipynb) |
-# | the paper's size | [12 full scale](12_full_scale.ipynb) |
+# | the paper's size | 12 full scale |
 #
 # ## Summary
 #

@@ -6,9 +6,9 @@
 #       horn_schunck_v2: lfdm_lite.flow.horn_schunck
 #       lucas_kanade_v4: lfdm_lite.flow.lucas_kanade
 #     goals:
-#     - derive the equation of brightness constancy, and say why one equation is not enough
+#     - derive the flow equation, and say why one equation is not enough
 #     - estimate a flow by least squares in a window, coarse to fine
-#     - estimate it by smoothness of the whole picture, and say what a robust penalty changes
+#     - estimate it by smoothness, and say what a robust penalty changes
 #     - train a network on photometric loss alone, without a single true flow
 #     - predict where each of them fails, and measure it against the true flow
 #     minutes: 45
@@ -33,7 +33,7 @@
 #
 # **At the end you can**
 #
-# * derive the equation of brightness constancy, and say why one equation is not enough;
+# * derive the flow equation from constant brightness, and say why one equation is not enough;
 # * estimate a flow by least squares in a window, coarse to fine (Lucas–Kanade);
 # * estimate it by smoothness of the whole picture (Horn–Schunck), and say what a robust penalty changes;
 # * train a network on photometric loss alone, without a single true flow;
@@ -1383,7 +1383,7 @@ viz.image_row(
 # as an occlusion map it is poor.*
 #
 # LFDM takes another way: its network *predicts* the occlusion map, and learns it because the decoder must paint
-# what is hidden ([chapter 5](05_autoencoder.ipynb)).
+# what is hidden (chapter 5).
 
 # %% [markdown]
 # ## Summary
@@ -1576,7 +1576,7 @@ print(check_fit_affine(fit_affine))
 #
 # * Its flow moves a *latent map*, not pixels, and a decoder paints the frame. The loss compares features of a
 #   classification network, at full, half and quarter size, where we compare brightness. That asks less for
-#   constant light, and several sizes do what a pyramid does. ([Chapter 5](05_autoencoder.ipynb))
+#   constant light, and several sizes do what a pyramid does. (Chapter 5)
 # * There is no smoothness term. The flow is a blend of ten affine motions, one a region, and of the
 #   background's: too few numbers to be rough. ([Chapter 4](04_region_motion.ipynb))
 # * Occlusion is a second output of the network that predicts the flow. There is no check of two flows against

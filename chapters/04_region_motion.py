@@ -15,12 +15,12 @@
 #       sparse_motions_v2: lfdm_lite.motion.sparse_motions
 #     goals:
 #     - turn a heat map into a position, a spread and a frame, all with useful gradients
-#     - say what the frames of two pictures tell about the motion between them, and what they cannot tell
+#     - say what the frames of two pictures tell about the motion between them, and what not
 #     - build a dense flow and an occlusion map from a few region motions
 #     - use known deformations as supervision, and say what happens without
 #     - judge what learned regions stand on, and how many are needed
 #     minutes: 45
-#     peak_mb: 800
+#     peak_mb: 600
 #     prerequisites:
 #     - chapter 03, for the warp and its gradient
 #     - mean, covariance, eigenvalues of a symmetric matrix, change of basis
@@ -43,14 +43,14 @@
 # **At the end you can**
 #
 # * turn a heat map into a position, a spread and a frame, all with useful gradients;
-# * say what the frames of two pictures tell about the motion between them, and what they cannot tell;
+# * say what the frames of two pictures tell about the motion between them, and what not;
 # * build a dense flow and an occlusion map from a few region motions;
 # * use known deformations as supervision, and say what happens without;
 # * judge what learned regions stand on, and how many are needed.
 #
-# **You need** [chapter 3](03_latent_warping.ipynb) for the warp; means and covariances, and the eigenvalues of a
-# symmetric matrix; and to have trained a small network once. **It takes** 45 minutes to read, and about
-# 15 seconds and 800 MB of memory to run on two CPU cores.
+# **You need** [chapter 3](03_latent_warping.ipynb) for the warp; means and covariances, and the eigenvalues of
+# a symmetric matrix; and to have trained a small network once. **It takes** 45 minutes to read, and about 15
+# seconds and 600 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system. The words flow f and occlusion m, and the box that uses them, are highlighted; a new box, regions of two frames, points to them. The rest is pale.](../assets/figures/road_04.svg)
 #
@@ -124,18 +124,21 @@ explained = few_motions(true_flow[0], most=12)
 print("motions tried:", len(explained), " pixels that choose:", explained[0][1].numel())
 
 # %%
-LABEL = dict(fontsize=8, bbox=dict(facecolor="white", edgecolor="black", pad=1))  # how maps and regions are numbered
+LABEL = dict(fontsize=8, bbox=dict(facecolor="white", edgecolor="black", pad=1))  # for numbers
 
 
 def a_pixel_of(choice: Tensor, k: int) -> tuple[float, float]:
-    """A pixel (x, y) of piece k of a map of pieces, amid the piece if possible: where to write its number."""
-    members = (choice == k).nonzero().float()
-    y, x = members[(members - members.mean(dim=0)).norm(dim=1).argmin()].tolist()
+    """A pixel (x, y) of piece k of a map of pieces, well inside if possible: where to write its number."""
+    piece, width = (choice == k).float(), len(choice) // 8 * 2 + 1
+    inside = F.avg_pool2d(piece[None, None], width, stride=1, padding=width // 2)[0, 0] * piece
+    y, x = divmod(inside.argmax().item(), choice.shape[1])
     return x, y
 
 
-assert a_pixel_of(torch.eye(3), 1) == (1, 1)
-print("the middle of a diagonal:", a_pixel_of(torch.eye(3), 1))
+square = torch.zeros(16, 16)
+square[4:9, 2:7] = 1
+assert a_pixel_of(square, 1) == (4, 6)
+print("the middle of a square:", a_pixel_of(square, 1))
 
 # %% mystnb={"image": {"alt": "Left: a drawn face with its head turned. Middle: the same square divided into four shades, the pixels that follow each of four affine maps: one for background and shoulders, three for bands of head and hair. Right: a falling line of the error in pixels against 1 to 12 motions, steep up to two, nearly flat after four."}}
 rms = [error.item() for error, _ in explained]
@@ -168,14 +171,12 @@ print("numbers in the flow:", true_flow.numel(), " in ten affine maps:", 10 * 6)
 # Two questions remain. Where do the motions come from, when only two pictures are given? And who says who
 # follows which?
 #
-# One more reason comes with stage two: a flow that is made of few smooth pieces is easier to invent than one
-# that is not.
-#
 # **Keypoints, then regions.** An earlier method, the first order motion model {cite:p}`siarohin2019fomm`,
-# answers the first question with keypoints. A network marks $K$ places in each picture; a second output of
-# the network gives each of them a $2 \times 2$ matrix. Both are learned without labels. Its successor
-# {cite:p}`siarohin2021mraa`, which LFDM builds on, drops the second output. The marks become *regions*, and
-# the matrix is measured: it is the spread of the region. You build the successor.
+# answers the first question with keypoints. A network marks $K$ places in each picture; a second output of the
+# network gives each of them a $2 \times 2$ matrix, which says how the picture turns and stretches there. Both
+# are learned without labels. Its successor {cite:p}`siarohin2021mraa`, which LFDM builds on, drops the second
+# output. The marks become *regions*, and the matrix is measured: it is the spread of the region. You build the
+# successor.
 
 # %% [markdown]
 # ## A puppet whose motion is known
@@ -363,8 +364,9 @@ print("largest error: soft about a pixel, hard more than ten:", soft_off < 1.5, 
 # $$\frac{\partial \mu_k}{\partial l_k(\mathbf p)} = \frac{\eta_k(\mathbf p)\, (\mathbf p - \mu_k)}{\tau}$$
 #
 # Raising a value pulls the mean towards its place; places without heat have no pull. So a region that sits at
-# the wrong end of the picture learns nothing from the right end. The temperature must leave some heat
-# everywhere at the start, and little at the end.
+# the wrong end of the picture learns nothing from the right end. The temperature $\tau = 0.1$ serves both ends
+# of a training: at the start the logits differ little, so there is heat everywhere; later they differ more, and
+# the heat gathers.
 
 # %%
 logits = likeness(source, ORANGE).requires_grad_()
@@ -562,10 +564,10 @@ print("axes recover every turn below a quarter; the symmetric root never reaches
 #
 # $$d \vartheta = \frac{p\, d q - q\, d p}{2\, (p^2 + q^2)}$$
 #
-# Early in training all heat maps are round. One gradient that is not finite destroys a network. So keep the
-# value, and put a small share of the squared trace into the denominator of the gradient. In code: detach the
-# angle, and add a term that is zero and has the gradient we want. A floor keeps the shorter axis from
-# vanishing, as $A$ will be inverted.
+# Early in training heat maps are nearly even, and an even map is round. One gradient that is not finite
+# destroys a network. So keep the value, and put a small share of the squared trace into the denominator of the
+# gradient. In code: detach the angle, and add a term that is zero and has the gradient we want. A floor keeps
+# the shorter axis from vanishing, as $A$ will be inverted.
 
 # %%
 def affine_frame_v3(covariance: Tensor, floor: float = 1e-6, soften: float = 1e-3) -> Tensor:
@@ -689,11 +691,10 @@ assert ratio[:3].min() > 1.5 > ratio[3]
 print("longer axis at least 1.5 times the shorter:", (ratio > 1.5).tolist())
 
 # %% [markdown]
-# *T trunk, L and R arms, H head. Ellipses reach two standard deviations; the thick line is the longer axis.
-# For arms and trunk it turns with the part. The head is almost round, and its axis is less certain.*
-#
-# So a region should be longer than wide, or its turn is a guess. And a region that is partly hidden is measured
-# wrongly: the trunk's visible shape changes when an arm crosses it.
+# *T trunk, L and R arms, H head. Ellipses reach two standard deviations; the thick line is the longer axis. For
+# arms and trunk it turns with the part. The head is almost round, and its axis is less certain.* So a region
+# should be longer than wide, or its turn is a guess. And what is measured of a region is what can be seen of
+# it; the gallery comes back to that.
 
 # %% [markdown]
 # ## The motion of the background
@@ -770,7 +771,7 @@ motions = sparse_motions_v2(perfect_s, perfect_d, ground, 64, 64)
 assert_close(motions, motion.sparse_motions(perfect_s, perfect_d, ground, 64, 64))  # the library's
 assert_close(motions[:, 1:].flatten(3).mT, guess, atol=1e-5, rtol=0)  # version 1
 at_rest = sparse_motions_v2(perfect_s, perfect_s, ground, 64, 64)
-assert_close(at_rest, identity_grid(64, 64).expand_as(at_rest), atol=1e-5, rtol=0)  # nothing moved: all look straight
+assert_close(at_rest, identity_grid(64, 64).expand_as(at_rest), atol=1e-5, rtol=0)  # nothing moved
 print("motions:", tuple(motions.shape))
 
 # %%
@@ -794,13 +795,14 @@ viz.image_row(
 # has it: first the ground, then the trunk, each arm, the head. The rest goes along and is wrong.*
 
 # %% [markdown]
-# And when the camera moves? Then every part moves with the picture, and the ground's map says how. Here the camera
-# turns a little, pans, and comes nearer; we give the ground its true map:
+# And when the camera moves? Then every part moves with the picture, and the ground's map says how. Here the
+# camera turns a little, pans, and comes nearer; we give the ground its true map:
 
 # %%
 camera = torch.tensor([[[0.9, -0.15, 0.1], [0.15, 0.9, -0.05]]])  # B and b, from driving to source
 grid = identity_grid(64, 64)
-seen_by_camera = sample_at(source, (camera[0, :, :2] @ grid.flatten(1)).view(2, 64, 64)[None] + camera[:, :, 2, None, None])
+looks = (camera[:, :, :2] @ grid.flatten(1)).view(1, 2, 64, 64) + camera[:, :, 2, None, None]
+seen_by_camera = sample_at(source, looks)
 by_ground = sparse_motions_v2(perfect_s, perfect_s, camera, 64, 64)[:, 0]  # (1, 2, 64, 64)
 assert_close(sample_at(source, by_ground), seen_by_camera, atol=1e-4, rtol=0)
 assert (source - seen_by_camera).abs().mean() > 0.05
@@ -819,15 +821,15 @@ viz.image_row(
 # ## Who follows which: dense flow and occlusion
 #
 # What is missing is a map that cuts one right piece out of each of these pictures. At every place, $K + 1$
-# weights $\rho_k(\mathbf p)$, none negative, sum 1. The place looks where they agree to look, a *convex
-# combination* of the motions:
+# weights $\rho_k(\mathbf p)$, none negative, sum 1. The place looks at the weighted mean of what the motions
+# propose, a *convex combination*:
 #
 # $$f(\mathbf p) = \sum_{k=0}^{K} \rho_k(\mathbf p)\, M_k(\mathbf p) - \mathbf p, \qquad
 # \rho_k(\mathbf p) = \frac{e^{r_k(\mathbf p)}}{\sum_{k'} e^{r_{k'}(\mathbf p)}}, \qquad
 # m(\mathbf p) = \frac{1}{1 + e^{-o(\mathbf p)}}$$
 #
-# The last is the occlusion map. All logits, $r_k$ and $o$, are answers of one network, an hourglass. Convex means
-# that a place can only look between the places that the motions propose. If all motions rest, the flow is
+# The last is the occlusion map. All logits, $r_k$ and $o$, are answers of one network, an hourglass. Convex
+# means that a place can only look between the places that the motions propose. If all motions rest, the flow is
 # zero whatever the weights are.
 
 # %%
@@ -848,9 +850,9 @@ assert left_over < 0.3
 print("five motions and the right weights leave less than a third of the flow:", left_over < 1 / 3)
 
 # %% [markdown]
-# **What the network sees.** To say who follows which, it needs evidence. For each motion it gets four
-# channels, at the latent map's size. Three are the source *image warped by this motion alone*: the pictures
-# of the last figure. The fourth tells where the region is now and was before, as a difference of two bumps:
+# **What the network sees.** To say who follows which, it needs evidence. For each motion it gets four channels,
+# at the latent map's size. Three are the source *image warped by this motion alone*, as you saw it above for
+# trunk, arms and head. The fourth tells where the region is now and was before, as a difference of two bumps:
 #
 # $$\chi_k(\mathbf p) = \exp\left(
 # -\tfrac12 (\mathbf p - \mu_k)^\top (\Sigma_k + \varsigma I)^{-1} (\mathbf p - \mu_k) \right)$$
@@ -858,7 +860,7 @@ print("five motions and the right weights leave less than a third of the flow:",
 # $\varsigma = 10^{-4}$ keeps the matrix invertible when a region is a single point.
 #
 # The driving picture is *not* among the inputs. What the blend knows of it came through the regions and the
-# ground: 66 numbers for ten regions. That is the bottleneck. From them the network must tell, where region 3 is
+# ground: 56 numbers for ten regions. That is the bottleneck. From them the network must tell, where region 3 is
 # now, which of the warped pictures shows a whole thing there.
 
 # %%
@@ -1089,8 +1091,9 @@ for ours, theirs in zip(
 print("equal to the library's, with the shipped detector")
 
 # %% [markdown]
-# Three detectors by hand. One looks for the orange arm. One always answers the middle of the picture. One
-# answers with the arm's position mirrored: it *moves* when the arm moves, but is not there.
+# To get a feeling for the two numbers, three detectors by hand. One looks for the orange arm. One always
+# answers the middle of the picture. One answers with the arm's position mirrored: it *moves* when the arm
+# moves, but is not there. The errors below are means over twenty deformations.
 
 # %%
 def sees_orange(image: Tensor) -> Regions:
@@ -1268,9 +1271,9 @@ print("the better without is worse than the worse with, in follow and deform:", 
 # *Shorter is better. Slashes: trained with equivariance; dots: without. The two seeds of each kind show how
 # much is chance.*
 
-# %% mystnb={"image": {"alt": "Two rows of three puppets. Upper row, trained with equivariance: ellipses numbered 0 to 4 lie on trunk, head and arms. Lower row, without: ellipses lie on the ground beside the puppet or at the border, in the same places in each picture."}}
-figure, axes = plt.subplots(2, 3, figsize=(8, 5.4))
-for row, name in zip(axes, ("5 with", "5 without"), strict=True):
+# %% mystnb={"image": {"alt": "Three rows of three puppets. First row, trained with equivariance: five ellipses crowd on the trunk of each puppet. Second row, the same with another seed: ellipses lie on trunk, head and both arms. Third row, without: most ellipses lie on the ground at the lower left, nearly in the same places for each puppet."}}
+figure, axes = plt.subplots(3, 3, figsize=(8, 8))
+for row, name in zip(axes, ("5 with", "5 with, again", "5 without"), strict=True):
     for i, ax in enumerate(row):
         shift, affine = (torch.from_numpy(said[f"{name}/{key}"])[i] for key in ("shift", "affine"))
         draw_regions(ax, examples["driving"][i], shift, affine)
@@ -1291,8 +1294,16 @@ assert min(on_puppet[n] for n in names[:2]) > max(on_puppet[n] for n in names[2:
 print({name: f"{share:.0%}" for name, share in on_puppet.items()}, "of the regions stand on the puppet")
 
 # %% [markdown]
-# *Three driving pictures with what two networks say. Above, with equivariance: the ellipses go with the
-# parts. Below, without.*
+# *Three driving pictures with what three networks say. Above, with equivariance: all regions crowd on the trunk
+# and go with it. Middle, with equivariance and another seed: the arms have regions of their own. Below,
+# without: most regions stand on the ground, in nearly the same place whatever the puppet does.*
+#
+# Look at the third row again. These regions do their work in the loss: they change a little when the puppet
+# moves, and a little is enough to carry a number to the blend. They are signals, not places. Nobody could tell
+# from their positions what moved, and no one could steer the puppet by moving them.
+#
+# And the first row: equivariance says that a region must stay on what it stands on. It does not say that
+# regions must stand on *different* things.
 
 # %% [markdown]
 # ## How many regions?
@@ -1300,14 +1311,13 @@ print({name: f"{share:.0%}" for name, share in on_puppet.items()}, "of the regio
 # The puppet has four moving parts. Is four the number? The same training with one, two, three, five, eight
 # regions:
 
-# %% mystnb={"image": {"alt": "Line plot of the flow error on moving parts in pixels against the number of regions, 1, 2, 3, 5, 8, with a dotted line for no motion. Beside it, maps of which motion rules where, for one pair, from one region to eight."}}
-numbers = {1: "1 with", 2: "2 with", 3: "3 with", 5: "5 with, again", 8: "8 with"}
+# %% mystnb={"image": {"alt": "Left: two points of flow error for each number of regions, 1, 2, 3, 5, 8, all below half of a dotted line for no motion; most lie at the same height, one of two and one of five lower. Right: maps of which motion rules where; one piece for 1, 3 and 8 regions, two for 2, and trunk, head and arms apart for 5."}}
+seeds = ("", ", again")
+numbers = {k: min((f"{k} with{again}" for again in seeds), key=lambda n: grades[n]["flow"]) for k in (1, 2, 3, 5, 8)}
 figure, axes = plt.subplots(1, 6, figsize=(10, 2.4), width_ratios=(2, 1, 1, 1, 1, 1))
-for again, marker in (("", "o"), (", again", "^")):
+for again, marker in zip(seeds, "o^", strict=True):
     errors = [grades[f"{k} with{again}"]["flow"] for k in numbers]
     axes[0].plot(list(numbers), errors, marker, label=f"seed {int(again != '')}")
-mean = [(grades[f"{k} with"]["flow"] + grades[f"{k} with, again"]["flow"]) / 2 for k in numbers]
-axes[0].plot(list(numbers), mean, "-", color="gray")
 axes[0].axhline(flow_of_rest, color="black", linestyle=":", label="no motion")
 axes[0].set(xlabel="regions", ylabel="flow error, pixels", ylim=(0, None), xticks=list(numbers))
 axes[0].legend(fontsize=7)
@@ -1316,19 +1326,22 @@ for ax, (k, name) in zip(axes[1:], numbers.items(), strict=True):
     ax.imshow(rules, cmap="cividis", vmin=0, vmax=k)
     for motion_k in rules.unique().tolist():
         ax.text(*a_pixel_of(rules, motion_k), str(motion_k), ha="center", va="center", **LABEL)
-    ax.set(xticks=[], yticks=[], title=f"{k} regions")
+    ax.set(xticks=[], yticks=[], title=f"{k} region{'s' * (k > 1)}")
 figure.tight_layout()
 plt.show()
-best = {k: min(grades[f"{k} with{again}"]["flow"] for again in ("", ", again")) for k in numbers}
-assert max(grades[f"{k} with{again}"]["flow"] for k in numbers for again in ("", ", again")) < 0.5 * flow_of_rest
-assert best[5] < 0.6 * best[1]
-print("a single region halves the error; the best of five leaves less than 0.6 of what the best single one leaves:", best[5] < 0.6 * best[1])
+flows = {name: grades[name]["flow"] for name in grades if "without" not in name}
+assert max(flows.values()) < 0.5 * flow_of_rest
+assert flows[numbers[5]] < 0.6 * flows[numbers[1]]
+print("every run halves the error:", max(flows.values()) < 0.5 * flow_of_rest, "- best:", min(flows, key=flows.get))
 
 # %% [markdown]
 # *Left: flow error. Right: for one pair, the motion with the largest weight at every place; 0 is the ground,
-# and a number stands inside its piece.*
+# and a number stands inside its piece; of the two seeds, the better one is shown.*
 #
-# TEXT-NUMBERS
+# Eight regions are not better than one because they are eight. One motion for the whole puppet halves the
+# error, and most runs stop there, with all regions on the trunk or all but one unused. Where the error falls
+# further, the map shows why: the arms got motions of their own. In these short runs that depends on the seed
+# more than on the number. A further region is a chance to find another piece, and no promise.
 
 # %% [markdown]
 # ## What the shipped regions stand on
@@ -1371,9 +1384,10 @@ print("five motions of eleven share more than 90 % of the picture:", bool(top[:5
 # *Regions are counted from 1 here, as motion 0 is the ground. Bars: the mean weight of each motion over the
 # clip.*
 #
-# Nobody told the model what an eye is, and it did not look for one. It found what the picture error pays for:
-# a few large pieces that move alike. Regions that rule nothing are not penalized, so they stay where they
-# are. Names such as "the mouth region" are for the reader; check them on several clips before you use them.
+# Nobody told the model what an eye is. It found what the picture error pays for: the head, one side of it, and
+# smaller pieces at the eyes and at the mouth, whose motions differ from the head's. The other regions crowd
+# where some region stands already, and rule nothing. No loss asks them to leave. That is the first row of the
+# puppets again, in a model of 5000 steps.
 #
 # Regions move with the head. Play the clip:
 
@@ -1423,9 +1437,9 @@ print(f"follow: off by {follow / moved:.1f} of the motion under the region")
 print(f"deform: off by {deform / deformed_by:.1f} of the deformation")
 
 # %% [markdown]
-# So deformations are followed well, which is what the training asked for. True motion is followed less well. A region
-# that covers half of a head follows the head as a whole, while the thing under its centre may be a lid that
-# closes on its own.
+# So deformations are followed well, which is what the training asked for. True motion is followed less well. A
+# region that covers half of a head follows the head as a whole, while the thing under its centre may be a lid
+# that closes on its own.
 
 # %% [markdown]
 # ## Failure gallery
@@ -1528,7 +1542,8 @@ print("a covered trunk seems to move:", max(slid) > 1 and max(turned) > 3)
 # * $K + 1$ motions, the ground's among them, are blended by weights that a network draws from the source
 #   warped by each; the blend is the flow, and an occlusion map comes with it.
 # * The picture error alone lets regions stand anywhere. Known deformations tie them to what they stand on.
-#   More regions than pieces that move bring little.
+#   More regions are more chances to find a piece
+#   that moves, and no promise.
 #
 # ## Exercises
 #
@@ -1632,8 +1647,7 @@ def follow_error(of_source: Regions, of_driving: Regions, flow: Tensor) -> Tenso
 
 
 def check_follow_error(function) -> str:
-    x = identity_grid(64, 64)[0]
-    pan = torch.stack([0.25 * (x > 0), 0 * x])[None]  # the right half looks 8 pixels to the right, the left rests
+    pan = 0.25 * (identity_grid(64, 64)[:1] > 0) * torch.eye(2, 1)[None, :, :, None]  # the right half pans 8 pixels
     at = {name: Regions(torch.tensor([[xy]]), None, None, None) for name, xy in
           (("l", [-0.5, 0.1]), ("r", [0.5, 0.1]), ("right of r", [0.75, 0.1]), ("nearly l", [-0.5, 0.2]))}  # fmt: skip
     cases = [("l", "l", 0.0), ("right of r", "r", 0.0), ("r", "r", 8.0), ("nearly l", "l", 3.2), ("l", "r", 40.0)]
@@ -1689,9 +1703,9 @@ print(check_follow_error(follow_error))
 #     return shipped.decode(first, made)
 #
 #
-# with torch.no_grad(): strength = [(puppeteer(k, [0.125, 0.0]) - puppeteer(k, [0.0,
-# 0.0])).abs().mean().item() for k in range(10)] print("the strongest region changes the picture",
-# round(max(strength) / (min(strength) + 1e-6)), "times as much as the weakest")
+# with torch.no_grad():
+#     strength = [(puppeteer(k, [0.125, 0]) - puppeteer(k, [0, 0])).abs().mean().item() for k in range(10)]
+# print("strongest region against weakest:", round(max(strength) / (min(strength) + 1e-6)), "times")
 # ```
 #
 # Regions that rule nothing have no effect, whatever you do to them. The strong ones carry large pieces: pull

@@ -1216,7 +1216,7 @@ assert few["linear"][-1] < 0.1 * few["linear"][0]
 # *Perfect denoiser, few steps. Left: distance to the truth; at the dash-dotted line it cannot be told from chance. Right:
 # samples. A posterior mean is the truth only if the guess is; after a long step the guess is an average of blobs, and
 # the samples come out too near the middle. The linear schedule spends three of its five steps at SNR below 0.1, cosine one.
-# Samplers that need fewer steps are chapter 7.*
+# Samplers that need fewer steps are [chapter 7](07_samplers.ipynb).*
 
 # %% [markdown]
 # ### A schedule that does not arrive

@@ -46,14 +46,14 @@
 # * choose guidance, sampler and number of steps from measured numbers;
 # * recognize from a plot what goes wrong, and say where the model ends.
 #
-# **You need** [chapter 3](03_latent_warping.ipynb) and [chapter 5](05_autoencoder.ipynb) for warping and the
+# **You need** [chapter 3](03_latent_warping.ipynb) and chapter 5 for warping and the
 # auto-encoder; [chapter 6](06_ddpm.ipynb), [chapter 7](07_samplers.ipynb) and [chapter 8](08_unet3d.ipynb) for
 # diffusion, samplers, guidance and the UNet; and to have trained a network in PyTorch. **It takes** 45 minutes
 # to read, and about 90 seconds and 880 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system, with the diffusion model, its three inputs noise, label and latent map, and its output flow and occlusion marked as this chapter; the boxes of stage one are drawn pale because they are frozen.](../assets/figures/road_09.svg)
 #
-# *Where you are: everything inside the broken line. The dark boxes of stage one are frozen. They make the
+# *Where you are: everything inside the broken line. The pale boxes of stage one are frozen. They make the
 # training data, and turn what is sampled into pictures.*
 
 # %%
@@ -206,8 +206,8 @@ print("mean fourth power over squared mean square, 3 for a Gaussian, is above 6:
 # %% [markdown]
 # *Left: the flow in units of its root mean square. Most places are still, some move far: a sharp peak with
 # heavy tails. Middle: frame 0 is at rest, then the expression builds up and is held. Right: most places are
-# visible, on a logarithmic axis. Three facts to keep: the flow is small, a few hundredths; it is centred;
-# vertical motion is larger than horizontal.*
+# visible, on a logarithmic axis. Two facts to keep: the flow is small, a few hundredths; vertical motion is
+# larger than horizontal.*
 
 # %% [markdown]
 # ## In which unit shall the network see motion?
@@ -484,7 +484,7 @@ def draw_example_v2(clip: dict, generator: torch.Generator, diffusion) -> dict:
 
 # %% [markdown]
 # Each clip brings its own generator, made from the run's seed, the step of training and the place in the batch.
-# So an interrupted training goes on with the same dice ([chapter 12](12_full_scale.ipynb) does that).
+# So an interrupted training goes on with the same dice (chapter 12 does that).
 
 # %%
 from lfdm_lite.training.randomness import generator_of, step_indices
