@@ -17,7 +17,7 @@
 #     - draw a scene of layers whose flow and visibility are exact, and add a layer of your own
 #     - tell occlusion from disocclusion, and say which of them an occlusion map marks
 #     minutes: 45
-#     peak_mb: 420
+#     peak_mb: 520
 #     prerequisites:
 #     - a Python that you are at ease with, and PyTorch tensors
 #     - 2 x 2 matrices and their inverses
@@ -44,7 +44,7 @@
 # * tell occlusion from disocclusion, and say which of them an occlusion map marks.
 #
 # **You need** Python, PyTorch tensors, and 2 x 2 matrices with their inverses. **It takes** 45 minutes to
-# read, and about 10 seconds and 420 MB of memory to run on two CPU cores.
+# read, and about 10 seconds and 520 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system. The image at the left end, the video at the right end, and the words flow f, occlusion m in the middle are framed; encoder, decoder and diffusion model are pale.](../assets/figures/road_01.svg)
 #
@@ -194,7 +194,7 @@ print("grid:", tuple(grid.shape), " x of the first row:", grid[0, 0].tolist())
 
 # %% mystnb={"image": {"alt": "A square from -1 to 1 with thin lines around 8 by 8 small squares and thick lines around 4 by 4 large ones. A dot is at the centre of every small square, a cross at the centre of every large one. Each cross is in the middle of four dots."}}
 fine, coarse = identity_grid(8, 8), identity_grid(4, 4)
-assert_close(F.avg_pool2d(fine, 2), coarse)
+assert_close(F.avg_pool2d(fine, 2), coarse)  # means of 2 x 2 centres
 
 figure, ax = plt.subplots(figsize=(4.6, 4.6))
 ax.set_xticks(torch.linspace(-1, 1, 9), minor=True)
@@ -288,7 +288,10 @@ print("holes:", holes, "forward,", (pulled == -1).sum().item(), "backward")
 # $$g(\mathbf p) = (\zeta - 1)\, \mathbf p, \qquad f(\mathbf p) = \left(\frac{1}{\zeta} - 1\right) \mathbf p$$
 #
 # Note that $f$ is not $-g$. At a place of the new frame, $f$ leads back; going there and then along $g$ *from
-# there* must end where we began. First the push:
+# there* must end where we began.
+#
+# First the push. Each pixel has to find out on which pixel it lands. Solved for $i$, the formula of centres
+# says that position $x$ is in column $((x + 1)\, W - 1) / 2$, rounded.
 
 # %%
 def splat(image: Tensor, forward: Tensor) -> tuple[Tensor, Tensor]:
@@ -313,7 +316,8 @@ print("reached:", f"{reached.float().mean():.0%} of the pixels;", "1 / zeta^2 ="
 
 # %% [markdown]
 # Only old pixels with $|x|, |y| < 1 / \zeta$ land inside the new frame. That is a share of $1 / \zeta^2$ of
-# them, and two never land on the same place. So the pushed picture has more holes than colours.
+# them, and two never land on the same place, since they land 1.5 pixels apart. So the pushed picture has more
+# holes than colours.
 #
 # ### Version 1: pull, to the nearest pixel
 #
@@ -446,14 +450,14 @@ def colour_wheel() -> Tensor:
 wheel = colour_wheel()
 assert wheel.shape == (55, 3)
 assert (wheel.amax(1) == 1).all() and (wheel.amin(1) == 0).all()  # as deep as colours get
-assert ((wheel - wheel.roll(1, 0)).abs() > 1e-6).sum(1).eq(1).all()  # one channel at a time, also at the seam
+assert ((wheel - wheel.roll(1, 0)).abs() > 1e-6).sum(1).eq(1).all()  # one channel at a time, also where it closes
 assert_close(wheel, lfdm.flow.colour_wheel())
 print("wheel:", tuple(wheel.shape))
 
 # %% [markdown]
 # ### Version 1: direction alone
 #
-# The angle of a flow, and its length in units of a given $r_{\max}$, are
+# Take the flow of a pixel as an arrow. Its angle, and its length in units of a given $r_{\max}$, are
 #
 # $$\vartheta = \operatorname{atan2}(f_y, f_x), \qquad r = \frac{\sqrt{f_x^2 + f_y^2}}{r_{\max}}$$
 #
@@ -480,7 +484,7 @@ directions = torch.tensor([(1.0, 0), (0, 1), (-1, 0), (0, -1)])  # right, down, 
 for name, hue in zip(("right", "down", "left", "up"), hue_of(*directions.T), strict=True):
     print(f"{name:5}", [round(c, 2) for c in hue.tolist()])
 turn = torch.linspace(0, 2 * math.pi, 500)
-assert hue_of(turn.cos(), turn.sin()).diff(dim=0).abs().max() < 0.2  # no jump, at the seam either
+assert hue_of(turn.cos(), turn.sin()).diff(dim=0).abs().max() < 0.2  # no jump, also where the wheel closes
 assert_close(hue_of(7 * turn.cos(), 7 * turn.sin()), hue_of(turn.cos(), turn.sin()), atol=1e-3, rtol=0)
 
 # %% [markdown]
@@ -625,6 +629,7 @@ def to_canonical(layer: Layer, p: Tensor) -> Tensor:
     """Positions (2, 1 or t, h, w) in the frames -> canonical coordinates (2, 1 or t, h, w)."""
     A, b = layer.to_image[..., :2], layer.to_image[..., 2]
     p = p - b.T[:, :, None, None]
+    # frame by frame (k), matrix times vector (i, j), at every pixel (h, w)
     q = torch.einsum("kij,jkhw->ikhw", torch.linalg.inv(A), p.expand(2, len(A), -1, -1))
     return torch.stack(layer.local(*q)) if layer.local else q
 
@@ -644,8 +649,9 @@ print("canonical coordinates of every pixel of every frame:", tuple(to_canonical
 # ### Shape and paint
 #
 # A signed distance is more than a mask: it says *how far* the edge is. That gives smooth edges. Let $\delta$
-# be the width of a pixel in canonical units. A pixel whose centre is on the edge is half covered, one whose
-# centre is half a pixel inside is full. So its *coverage* is about
+# be the width of a pixel in canonical units. (A map scales areas by its determinant, and lengths by the root
+# of that. So $\delta$ is the width in the picture, $2 / W$, over the root.) A pixel whose centre is on the
+# edge is half covered, one whose centre is half a pixel inside is full. So its *coverage* is about
 #
 # $$\alpha = \min\left(1,\; \max\left(0,\; \frac{1}{2} - \frac{D(\mathbf q)}{\delta}\right)\right)$$
 #
@@ -675,8 +681,8 @@ print(f"worst error of the area: counted {max(counted):.0%}, with coverage {max(
 
 # %% [markdown]
 # Now the things of the scene. Paint is any function of canonical coordinates. The ball has six coloured
-# sectors, so that you can see it turn. It rolls without slipping: after a way of $c$ it has turned by $c /
-# \varrho$.
+# sectors, so that you can see it turn. It rolls without slipping: after a way of one radius
+# it has turned by one radian. In the code, `way` is how far it has rolled in each frame.
 
 # %%
 def rgb(*channels: float) -> Tensor:
@@ -770,10 +776,9 @@ assert scene_flow[:, owner != 1].abs().max() < 1e-6  # wall and post do not move
 print("flow:", tuple(scene_flow.shape), " owners:", owner.unique().tolist())
 
 # %% [markdown]
-# A check that does not use the formula: the centre of the ball does not turn, it only shifts. So there the
-# flow must be minus the way. And on the whole ball, the flow turns about that centre: from the centre
-# outwards, its length changes like that of a rotation by $\varphi$, which moves a point at distance $r$ by $2
-# r \sin(\varphi / 2)$.
+# A check that does not use the formula: the centre of the ball does not turn, it only shifts. Take that shift
+# away from the flow of the ball. What is left must be a pure turn about the centre. A turn by $\varphi$ moves
+# a point at distance $r$ from the centre by $2 r \sin(\varphi / 2)$.
 
 # %%
 k = 3
@@ -797,7 +802,7 @@ print("the ball's flow is a shift and a turn, on", on_ball.sum().item() // 100 *
 # the owner of pixel $\mathbf p$ in frame $k$. The source of a pixel is *visible* if the same layer is on top
 # there, and if it is inside of the picture:
 #
-# $$m_k(\mathbf p) = \begin{cases} 1 & o_0(\mathbf p + f_k(\mathbf p)) = o_k(\mathbf p) \\ 0 & \text{otherwise} \end{cases}$$
+# $$m_k(\mathbf p) = \begin{cases} 1 & \text{if } o_0(\mathbf p + f_k(\mathbf p)) = o_k(\mathbf p) \text{, inside} \\ 0 & \text{otherwise} \end{cases}$$
 #
 # The place $\mathbf p + f_k(\mathbf p)$ lies between pixels of frame 0. So ask who owns frame 0 on a grid
 # three times as fine, and round to that.
@@ -908,7 +913,7 @@ viz.slider(
 # five times finer.
 #
 # **The visibility.** Go to the exact place in frame 0, with no grid and no rounding, and ask every layer
-# whether it is there. The last one that is, is on top.
+# whether it is there. The last one that is, is on top. This is called a *depth test*.
 
 # %%
 def away_from_edges(video: Tensor, width: int = 5) -> Tensor:
@@ -926,7 +931,7 @@ def flow_error(layers: list[Layer], clip: Rendered) -> tuple[float, float]:
     places = (identity_grid(size, size)[:, None] + clip.flow).movedim(0, -1).flatten(0, 1)[None]  # (1, t * h, w, 2)
     first = torch.cat([fine[:, 0], calm[:1].float()])[None]
     found = F.grid_sample(first, places, align_corners=False)[0].unflatten(1, (frames, size))
-    moves = clip.flow.norm(dim=0) > 2 / size
+    moves = clip.flow.norm(dim=0) > 2 / size  # by a pixel or more; what is at rest would hide errors
     use = clip.visible[0] & calm[middle] & (found[3] > 0.999) & moves
     along = (found[:3] - fine[middle]).abs().mean(0)[use].mean().item()
     return along, (fine[middle][:, :1] - fine[middle]).abs().mean(0)[use].mean().item()
@@ -943,20 +948,36 @@ def visibility_agreement(layers: list[Layer], clip: Rendered) -> float:
     truth = (on_top == clip.owner) & (place.abs().amax(0) <= 1)
     return (truth == clip.visible[0]).float().mean().item()
 
-
+# %%
 def check_scene(layers: list[Layer]) -> Rendered:
     clip = render_v3(layers, 64, 9)
     along, still = flow_error(layers, clip)
     agreement = visibility_agreement(layers, clip)
     print(f"flow: colours agree to 2 %: {along < 0.02} (without following it: {still < 0.02})")
     print(f"visibility: agrees with a depth test on 99 % of the pixels: {agreement > 0.99}")
-    assert along < 0.02 and agreement > 0.99
+    assert along < 0.02, "colours change along the flow: may your paint depend on more than canonical x and y?"
+    assert agreement > 0.99, "the depth test disagrees: is a layer bent in frame 0, or is its shape not a distance?"
     return clip
 
 
+def check_layer(layer: Layer) -> str:
+    """What is most often wrong with a layer, or "fine"."""
+    distance = layer.shape(*identity_grid(64, 64)[:, None])
+    if distance.dtype == torch.bool or not (distance < 0).any():
+        return "the shape is nowhere negative: it must be a signed distance, negative inside, and no mask"
+    if (layer.shape(torch.full((1, 1, 1), 9.0), torch.full((1, 1, 1), 9.0)) < 0).any():
+        return "the shape is negative far away, so it covers everything: the sign is the other way round"
+    if len(layer.to_image) not in (1, 9):
+        return f"the layer moves for {len(layer.to_image)} frames, the scene has 9: use `time`"
+    return "fine"
+
+# %%
 clip = check_scene(scene)
 assert flow_error(scene, clip._replace(flow=-clip.flow))[0] > 0.05  # the check can fail: a flow of the wrong sign
 assert visibility_agreement(scene, clip._replace(visible=clip.visible | True)) < 0.99  # or all called visible
+masked = replace(ball, shape=lambda x, y: ball_shape(x, y) < 0)
+inverted = replace(ball, shape=lambda x, y: -ball_shape(x, y))
+assert check_layer(ball) == "fine" and "no mask" in check_layer(masked) and "sign" in check_layer(inverted)
 
 # %% [markdown]
 # The checks pass for the scene, and fail for a wrong sign and for a map that calls everything visible. Now
@@ -980,6 +1001,7 @@ my_motion = affine(
 my_layer = Layer(my_shape, my_paint, my_motion)
 my_scene = [wall, my_layer, ball, post]  # back to front: the kite is behind the ball and the post
 
+print("my layer:", check_layer(my_layer))
 my_clip = check_scene(my_scene)
 index = my_scene.index(my_layer)
 print("my layer owns pixels in every frame:", all((owner == index).any() for owner in my_clip.owner))
@@ -1047,7 +1069,7 @@ viz.contact_sheet(
 # The faces of this book are made like that: a dozen layers, and a field of smooth bumps that moves brows,
 # cheeks and lips. One more trick is for speed. Layers that move alike, such as ears and hair, need not be
 # drawn in every frame. Draw them once, in canonical coordinates, into a picture, a *sprite*, and look colours
-# up there. It is `grid_sample` again.
+# up there. Its pixels are called *texels*. It is `grid_sample` again.
 
 # %%
 def sprite(layer: Layer, half: float, texels: int) -> Layer:
@@ -1116,7 +1138,8 @@ viz.image_row(
 # nothing to copy.*
 #
 # How much is uncovered? For a disc of radius $\varrho$ that has moved by $d$, it is the disc's area without
-# the lens in which old and new disc overlap. For $d \le 2 \varrho$
+# the lens in which old and new disc overlap. The lens is two equal segments of a
+# circle, each of them a sector less a triangle. For $d \le 2 \varrho$
 #
 # $$S(d) = \pi \varrho^2 - 2 \varrho^2 \operatorname{arccos}\frac{d}{2 \varrho} + \frac{d}{2} \sqrt{4 \varrho^2 - d^2}$$
 #
@@ -1182,7 +1205,8 @@ show_warp(my_clip, k, alt="The scene at first; the scene in frame 5; frame 0 war
 
 # %% [markdown]
 # *Third: the warped picture has two balls and two kites. Where the post hid the kite, the warped kite wears a
-# piece of post. Fourth: times $m$. What is left is right, and what is black is for a decoder to paint.*
+# piece of post. Fourth: times $m$. What is left is right, and what is black is for a decoder to paint: a
+# network that turns warped features into frames, built in chapter 5.*
 #
 # Now look again at the surprised face. Its open mouth is a disocclusion.
 
@@ -1219,7 +1243,7 @@ class Rolling(lfdm.data.ProceduralSet):
 
     def draw(self, label: str, subject: int, rng: np.random.Generator) -> list[scenes.Layer]:
         own_colour = rgb(*np.random.default_rng(subject).uniform(0.1, 0.9, 3).tolist())
-        speed, height = rng.uniform((0.35, 0.2), (0.6, 0.5))
+        speed, height = rng.uniform((0.35, 0.2), (0.6, 0.5))  # each from its own range
         way = speed * torch.linspace(0, 1, self.num_frames) * {"left": -1, "right": 1}[label]
 
         def paint(x: Tensor, y: Tensor) -> Tensor:
@@ -1254,7 +1278,7 @@ viz.contact_sheet(
 #
 # The four sets of the library are made in this way, with more care for looks. `Faces` has six expressions,
 # `Figures` fifteen actions, `Gestures` fourteen signals; `Sketches` shows the clips of `Faces` in other
-# styles.
+# styles. The file `lfdm_lite/data/README.md` has all labels in pictures.
 
 # %%
 sheet, titles = [], []
@@ -1334,7 +1358,7 @@ print("worse than no flow:", [name for name in errors if errors[name] > no_flow]
 # Warping assumes that colours travel and do not change. A shadow, a lamp, a pane of tinted glass break that.
 # Let a pane slide over the scene at rest. Each pixel shows two things then, the pane and what is behind it,
 # and they move differently. There is one flow a pixel, and the renderer gives it to what is behind: a layer
-# of less than half opacity owns nothing.
+# whose *opacity*, a factor of its coverage, is below one half owns nothing.
 
 # %%
 pane = scenes.Layer(

@@ -15,7 +15,7 @@
 #       sparse_motions_v2: lfdm_lite.motion.sparse_motions
 #     goals:
 #     - turn a heat map into a position, a spread and a frame, all with useful gradients
-#     - say what the frames of two pictures tell about the motion between them, and what not
+#     - say what two frames tell of a region's motion, and what they cannot
 #     - build a dense flow and an occlusion map from a few region motions
 #     - use known deformations as supervision, and say what happens without
 #     - judge what learned regions stand on, and how many are needed
@@ -43,7 +43,7 @@
 # **At the end you can**
 #
 # * turn a heat map into a position, a spread and a frame, all with useful gradients;
-# * say what the frames of two pictures tell about the motion between them, and what not;
+# * say what two frames tell of a region's motion, and what they cannot;
 # * build a dense flow and an occlusion map from a few region motions;
 # * use known deformations as supervision, and say what happens without;
 # * judge what learned regions stand on, and how many are needed.
@@ -1271,12 +1271,12 @@ print("the better without is worse than the worse with, in follow and deform:", 
 # *Shorter is better. Slashes: trained with equivariance; dots: without. The two seeds of each kind show how
 # much is chance.*
 
-# %% mystnb={"image": {"alt": "Three rows of three puppets. First row, trained with equivariance: five ellipses crowd on the trunk of each puppet. Second row, the same with another seed: ellipses lie on trunk, head and both arms. Third row, without: most ellipses lie on the ground at the lower left, nearly in the same places for each puppet."}}
+# %% mystnb={"image": {"alt": "Three rows of three puppets. First row, trained with equivariance: five ellipses crowd on the trunk of each puppet. Second row, another seed: two ellipses on the trunk, one reaching up to the head, one at the left shoulder along the arm, one at the right edge of the trunk. Third row, without: most ellipses lie on the ground at the lower left, nearly in the same places for each puppet."}}
 figure, axes = plt.subplots(3, 3, figsize=(8, 8))
 for row, name in zip(axes, ("5 with", "5 with, again", "5 without"), strict=True):
     for i, ax in enumerate(row):
         shift, affine = (torch.from_numpy(said[f"{name}/{key}"])[i] for key in ("shift", "affine"))
-        draw_regions(ax, examples["driving"][i], shift, affine)
+        draw_regions(ax, examples["driving"][i], shift, affine, range(1, 6))
     row[0].set_ylabel(name)
 figure.tight_layout()
 plt.show()
@@ -1295,7 +1295,8 @@ print({name: f"{share:.0%}" for name, share in on_puppet.items()}, "of the regio
 
 # %% [markdown]
 # *Three driving pictures with what three networks say. Above, with equivariance: all regions crowd on the trunk
-# and go with it. Middle, with equivariance and another seed: the arms have regions of their own. Below,
+# and go with it. Middle, with equivariance and another seed: 3 and 4 on the trunk, 1 up to the head, 5 at the
+# left shoulder and along the arm; 2 stands on the edge of the trunk and turns with the right arm. Below,
 # without: most regions stand on the ground, in nearly the same place whatever the puppet does.*
 #
 # Look at the third row again. These regions do their work in the loss: they change a little when the puppet

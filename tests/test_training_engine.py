@@ -525,8 +525,8 @@ def test_accelerate_reads_the_launch_configuration():
 
 def test_every_option_that_the_page_on_launching_names_exists(capsys):
     known = " --resume --help --kills --slow-save --num_processes --config_file --nproc-per-node --logdir "
-    for stage in ("autoencoder", "diffusion", "decoder"):
-        assert cli.main(["train", stage, "--help"]) == 0
+    for command in (["train", "autoencoder"], ["train", "diffusion"], ["train", "decoder"], ["plan"]):
+        assert cli.main([*command, "--help"]) == 0
         known += capsys.readouterr().out
     page = (ROOT / "chapters" / "launching.md").read_text(encoding="utf-8")
     named = set(re.findall(r"(--[a-z][\w.-]*)", page))
