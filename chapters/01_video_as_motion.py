@@ -14,7 +14,7 @@
 #     - say what a difference of frames does and does not tell about motion
 #     - read and write backward flow in normalized units, with pixel centres
 #     - see a flow, by warping with it, in colours, and as arrows
-#     - draw a scene of layers whose flow and visibility are exact, and add a layer of your own
+#     - draw scenes with exact flow and visibility, with a layer of your own
 #     - tell occlusion from disocclusion, and say which of them an occlusion map marks
 #     minutes: 45
 #     peak_mb: 520
@@ -40,7 +40,7 @@
 # * say what a difference of frames does and does not tell about motion;
 # * read and write backward flow in normalized units, with pixel centres;
 # * see a flow: by warping with it, in colours, and as arrows;
-# * draw a scene of layers whose flow and visibility are exact, and add a layer of your own;
+# * draw scenes with exact flow and visibility, with a layer of your own;
 # * tell occlusion from disocclusion, and say which of them an occlusion map marks.
 #
 # **You need** Python, PyTorch tensors, and 2 x 2 matrices with their inverses. **It takes** 45 minutes to
@@ -802,7 +802,7 @@ print("the ball's flow is a shift and a turn, on", on_ball.sum().item() // 100 *
 # the owner of pixel $\mathbf p$ in frame $k$. The source of a pixel is *visible* if the same layer is on top
 # there, and if it is inside of the picture:
 #
-# $$m_k(\mathbf p) = \begin{cases} 1 & \text{if } o_0(\mathbf p + f_k(\mathbf p)) = o_k(\mathbf p) \text{, inside} \\ 0 & \text{otherwise} \end{cases}$$
+# $$m_k(\mathbf p) = \begin{cases} 1 & \text{if } o_0(\mathbf p + f_k(\mathbf p)) = o_k(\mathbf p) \text{, inside the picture} \\ 0 & \text{otherwise} \end{cases}$$
 #
 # The place $\mathbf p + f_k(\mathbf p)$ lies between pixels of frame 0. So ask who owns frame 0 on a grid
 # three times as fine, and round to that.
