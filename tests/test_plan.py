@@ -21,6 +21,7 @@ from lfdm_lite.training.trial import OutOfMemory, Trial, count_flops, try_steps
 
 CPU = torch.device("cpu")
 TINY = PRESETS["tiny"]
+LFAE = TINY.autoencoder.model
 
 
 def trial(part: int, seconds: float = 1.0, peak: int = 10**9) -> Trial:
@@ -30,7 +31,7 @@ def trial(part: int, seconds: float = 1.0, peak: int = 10**9) -> Trial:
 def costing(base: int, each: int, asked: list | None = None):
     """Stands in for a trial whose memory grows with the examples at once."""
 
-    def try_steps(run, part, steps=3, stride=4, profile=None):
+    def try_steps(run, part, autoencoder, steps=3, profile=None):
         if asked is not None:
             asked.append(part)
         return trial(part, 0.1 * part, base + each * part)
@@ -68,7 +69,7 @@ def test_a_matrix_product_reaches_more_than_a_billion_operations_a_second():
 
 @pytest.mark.parametrize("stage", ["autoencoder", "diffusion"])
 def test_a_trial_is_of_the_network_that_the_run_trains(stage, tmp_path):
-    found = try_steps(getattr(TINY, stage), 2, steps=1, profile=tmp_path / "profile")
+    found = try_steps(getattr(TINY, stage), 2, LFAE, steps=1, profile=tmp_path / "profile")
     assert found.parameters == {"autoencoder": 55_194, "diffusion": 70_355}[stage]
     assert found.seconds > 0 and found.flops > 1e6 and found.device
     assert "aten::" in (tmp_path / "profile" / "profile.txt").read_text()
@@ -79,15 +80,15 @@ def test_a_trial_that_fails_says_why():
     broken = replace(TINY.diffusion, unet=replace(TINY.diffusion.unet, num_frames=3))
     broken = replace(broken, data=replace(broken.data, size=30))  # 7 latent pixels: the levels do not fit
     with pytest.raises(RuntimeError, match="the trial of the diffusion with 1 at once failed: .*"):
-        try_steps(broken, 1)
+        try_steps(broken, 1, LFAE)
 
 
 def test_the_run_takes_the_memory_that_was_planned(tmp_path):
     run = PRESETS["faces32"].autoencoder
     run = replace(run, data=replace(run.data, size=64, train_clips=32, val_clips=2))
-    loop = replace(run.loop, sample_every=0, tracker="none", precision="no")
+    loop = replace(run.loop, tracker="none", precision="no")
     run = replace(run, optim=replace(run.optim, steps=2, warmup=1, batch_size=24), loop=loop)
-    planned = try_steps(run, 24, steps=1).peak
+    planned = try_steps(run, 24, run.model, steps=1).peak
     (tmp_path / "run.json").write_text(json.dumps(asdict(run)))
     code = f"from tests.test_plan import train_from_json; train_from_json({str(tmp_path)!r})"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
@@ -119,24 +120,24 @@ def test_what_grows_on_a_line_is_found_between_and_beyond_the_trials(base, each,
 @pytest.mark.parametrize(("memory", "part"), [(10**12, 16), (9 * 10**9, 4), (4 * 10**9, 2), (2 * 10**9, 1)])
 def test_the_largest_part_that_fits_is_suggested(monkeypatch, memory, part):
     monkeypatch.setattr(planning, "try_steps", costing(base=5 * 10**8, each=10**9))
-    plan = plan_stage("diffusion", with_batch(16), 4, CPU, memory=memory)
+    plan = plan_stage("diffusion", with_batch(16), LFAE, CPU, memory=memory)
     assert (plan.part, plan.accumulate) == (part, 16 // part)
     assert plan.peak_of(part) <= memory
 
 
 def test_a_part_that_runs_out_of_memory_is_not_suggested(monkeypatch):
-    def try_steps(run, part, steps=3, stride=4, profile=None):
+    def try_steps(run, part, autoencoder, steps=3, profile=None):
         if part > 4:
             raise OutOfMemory("no")
         return trial(part, 0.1, 10**8)
 
     monkeypatch.setattr(planning, "try_steps", try_steps)
-    assert plan_stage("diffusion", with_batch(16), 4, CPU, memory=10**10).part == 4
+    assert plan_stage("diffusion", with_batch(16), LFAE, CPU, memory=10**10).part == 4
 
 
 def test_a_run_that_fits_nowhere_is_told_so(monkeypatch):
     monkeypatch.setattr(planning, "try_steps", costing(base=10**10, each=10**9))
-    plan = plan_stage("diffusion", with_batch(16), 4, CPU, memory=10**9)
+    plan = plan_stage("diffusion", with_batch(16), LFAE, CPU, memory=10**9)
     assert plan.part == 0 and plan.hours == float("inf")
     assert "not even the smallest part fits into 1.00 GB" in next(describe(plan, None, 1))
 
@@ -145,7 +146,7 @@ def test_a_part_that_would_take_long_is_neither_tried_nor_suggested(monkeypatch)
     asked = []
     monkeypatch.setattr(planning, "try_steps", costing(10**8, 10**8, asked))
     monkeypatch.setattr(planning, "PATIENCE", 1.0)
-    plan = plan_stage("diffusion", with_batch(16), 4, CPU, memory=10**12)
+    plan = plan_stage("diffusion", with_batch(16), LFAE, CPU, memory=10**12)
     assert asked == [1, 2] and plan.part == 2
     assert any("16" in text and "from those" in text for text in describe(plan, None, 1))
 
@@ -158,19 +159,19 @@ def test_more_at_once_is_never_said_to_take_less_than_fewer_took():
 def test_stage_one_is_never_tried_with_a_single_pair(monkeypatch):
     asked = []
     monkeypatch.setattr(planning, "try_steps", costing(10**8, 10**8, asked))
-    plan_stage("autoencoder", PRESETS["faces64"].autoencoder, 4, CPU, memory=10**12)
+    plan_stage("autoencoder", PRESETS["faces64"].autoencoder, LFAE, CPU, memory=10**12)
     assert 1 not in asked
 
 
 def test_processes_share_the_batch_and_each_costs_its_hours(monkeypatch):
     monkeypatch.setattr(planning, "try_steps", costing(10**8, 10**8))
-    plan = plan_stage("diffusion", with_batch(16), 4, CPU, processes=4, memory=10**12)
+    plan = plan_stage("diffusion", with_batch(16), LFAE, CPU, processes=4, memory=10**12)
     assert plan.share == 4
     assert plan.hours == pytest.approx(plan.run.optim.steps * 0.4 / 3600)
     text = "\n".join(describe(plan, 3600.0, 4))
     assert f"{4 * plan.run.optim.steps * 0.4:,.2f} at 3600 an hour" in text and "4 such devices" in text
     with pytest.raises(ValueError, match="a batch of 16 cannot be shared by 3 processes"):
-        plan_stage("diffusion", with_batch(16), 4, CPU, processes=3)
+        plan_stage("diffusion", with_batch(16), LFAE, CPU, processes=3)
 
 
 def test_arithmetic_is_told_against_what_a_matrix_product_reaches():

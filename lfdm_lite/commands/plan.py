@@ -56,15 +56,15 @@ def plan(arguments: list[str]) -> None:
         raise UsageError(f"preset {options.preset!r} is not one of: {', '.join(PRESETS)}")
     preset, device = PRESETS[options.preset], pick_device("auto")
     memory = None if options.memory is None else int(options.memory * 1e9)
-    stride, plans = preset.autoencoder.model.latent_stride, {}
+    model, plans = preset.autoencoder.model, {}
     stages = ("autoencoder", "diffusion") if options.stage == "both" else (options.stage,)
     for name in stages:
         run = with_switches(getattr(preset, name), options.precision, options.compile, options.checkpointing)
-        found = plan_stage(name, run, stride, device, options.processes, memory, tell=tell)
+        found = plan_stage(name, run, model, device, options.processes, memory, tell=tell)
         print("\n".join(describe(found, options.price, options.processes)), end="\n\n")
         plans[name] = found
         if options.profile and found.part:
-            try_steps(run, found.part, 1, stride, (options.profile / name).absolute())
+            try_steps(run, found.part, model, 1, profile=(options.profile / name).absolute())
             print(f"  profile: {options.profile / name}\n")
     if len(stages) > 1:
         print(f"both stages: {spell(sum(found.hours for found in plans.values()))}")

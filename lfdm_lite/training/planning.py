@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from ..autoencoder import LFAEConfig
 from .configs import AutoencoderRun, DiffusionRun
 from .measuring import memory_at_hand
 from .trial import OutOfMemory, Run, Trial, try_steps
@@ -86,7 +87,7 @@ def divisors(number: int) -> list[int]:
 def plan_stage(
     name: str,
     run: Run,
-    stride: int,
+    autoencoder: LFAEConfig,
     device: torch.device,
     processes: int = 1,
     memory: int | None = None,
@@ -97,7 +98,7 @@ def plan_stage(
     Memory does not grow evenly: on a CPU large work keeps less of itself for the backward pass.
 
     Args:
-        stride: image size over latent size.
+        autoencoder: of stage one, which stage two works on.
         processes: that share the batch.
         memory: bytes at hand for each; by default those of this device.
         tell: is told what is being tried.
@@ -118,7 +119,7 @@ def plan_stage(
     def attempt(part: int) -> bool:
         tell(f"{name}: {part} at once")
         try:
-            trials[part] = try_steps(run, part, stride=stride)
+            trials[part] = try_steps(run, part, autoencoder)
         except OutOfMemory:
             return False
         return trials[part].peak <= ROOM * memory

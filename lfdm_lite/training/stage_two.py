@@ -1,6 +1,6 @@
 """Stage two: train the diffusion model on the motions that the frozen auto-encoder sees."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -188,9 +188,9 @@ def validation_loss(
     return {"loss": total.item() / len(clips)}
 
 
-def sample_grid(model: LFDM, clips: ShardedClips, path: Path) -> None:
+def sample_grid(model: LFDM, clips: ShardedClips | Sequence[Item], path: Path, steps: int = 12) -> None:
     """One generated clip per label, each from another validation person's frame 0."""
     count = min(len(model.labels), len(clips))
     images = to_float(torch.stack([clips[i]["video"][:, 0] for i in range(count)]))
-    made: Any = model.generate(images, list(range(count)), seed=0, steps=12, progress=False)
+    made: Any = model.generate(images, list(range(count)), seed=0, steps=steps, progress=False)
     save_rows(path, made.video)

@@ -15,21 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from jaxtyping import UInt8
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..autoencoder import LatentFlowAutoencoder
+from ..autoencoder import LatentFlowAutoencoder, LFAEConfig
 from ..checkpoints import make_config
 from ..diffusion import GaussianDiffusion
 from ..perceptual import PerceptualFeatures
+from ..pipeline import LFDM
 from ..unet3d import UNet3D
 from .configs import AutoencoderRun, DiffusionRun
 from .engine import Engine, Learner
 from .measuring import PeakMemory, matrix_rate, seconds_of
 from .profiling import profile_step
 from .randomness import BatchOrder, Examples, Item
-from .stage_one import AutoencoderObjective, draw_pair
-from .stage_two import DiffusionObjective, draw_noise
+from .stage_one import AutoencoderObjective, draw_pair, picture, reconstruction_psnr
+from .stage_two import DiffusionObjective, draw_noise, sample_grid
 
 Run = AutoencoderRun | DiffusionRun
 RUNS = {"autoencoder": AutoencoderRun, "diffusion": DiffusionRun}
@@ -41,7 +43,7 @@ class Trial:
 
     part: int  # examples at once
     seconds: float  # median of a step
-    peak: int  # bytes
+    peak: int  # bytes, in steps and between them
     flops: int  # floating-point operations of a step, 2 for a multiplication with its addition
     device: str
     parameters: int
@@ -94,13 +96,34 @@ def batches_of(config: Run, engine: Engine, draw: Any, steps: int, stride: int) 
     return engine.batches(Examples(clips, draw, 0), order, 0, steps)
 
 
-def try_here(config: Run, part: int, steps: int, stride: int = 4, profile: str | None = None) -> Trial:
-    """Make a few steps with batches of `part`, after one that warms up.
+def look(config: Run, learner: Learner, autoencoder: LFAEConfig, folder: Path) -> None:
+    """What the run does between steps, on clips of noise: validate stage one, draw a picture of either stage."""
+    data, path = config.data, folder / "picture.png"
+    shape = (3, data.num_frames, data.size, data.size)
+
+    def noise(count: int) -> UInt8[Tensor, "n 3 t h w"]:
+        return torch.randint(256, (min(count, data.val_clips), *shape), dtype=torch.uint8)
+
+    def look_at(network: nn.Module) -> None:
+        if isinstance(config, AutoencoderRun):
+            reconstruction_psnr(network, noise(4))
+            return picture(network, noise(6), path)
+        labels = [str(i) for i in range(config.unet.num_labels)]
+        stage_one = LatentFlowAutoencoder(autoencoder).eval().to(learner.engine.device)
+        model = LFDM(stage_one, network, GaussianDiffusion(config.diffusion), labels=labels, image_size=data.size)
+        sample_grid(model, [{"video": video} for video in noise(len(labels))], path, steps=1)
+
+    learner.average_does(look_at)
+
+
+def try_here(config: Run, part: int, steps: int, autoencoder: LFAEConfig, profile: str | None = None) -> Trial:
+    """Make a few steps with batches of `part`, after one that warms up, and draw a picture as the run does.
 
     Args:
-        stride: image size over latent size.
-        profile: a folder; one more step is profiled there.
+        autoencoder: of stage one, which stage two works on.
+        profile: a folder; one more step is profiled there, and no picture drawn.
     """
+    stride = autoencoder.latent_stride
     loop = replace(config.loop, accumulate=1, tracker="none", workers=0)
     config = replace(config, optim=replace(config.optim, batch_size=part, warmup=0, schedule="constant"), loop=loop)
     with tempfile.TemporaryDirectory() as folder:
@@ -111,6 +134,8 @@ def try_here(config: Run, part: int, steps: int, stride: int = 4, profile: str |
             batches = list(batches_of(config, engine, draw, steps + 1, stride))
             flops = count_flops(lambda: learner.step(batches[0], 0))
             times = [seconds_of(lambda i=i: learner.step(batches[i], i), engine.device) for i in range(1, steps + 1)]
+            if profile is None:
+                look(config, learner, autoencoder, Path(folder))
         if profile:
             profile_step(lambda: learner.step(batches[0], 0), engine.device, Path(profile))
         name = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else "cpu"
@@ -128,7 +153,13 @@ def count_flops(work: Any) -> int:
     return counter.get_total_flops()
 
 
-def try_steps(config: Run, part: int, steps: int = 3, stride: int = 4, profile: Path | None = None) -> Trial:
+def try_steps(
+    config: Run,
+    part: int,
+    autoencoder: LFAEConfig,
+    steps: int = 3,
+    profile: Path | None = None,
+) -> Trial:
     """`try_here` in a process of its own, so that its peak of memory is its own.
 
     Raises:
@@ -136,8 +167,8 @@ def try_steps(config: Run, part: int, steps: int = 3, stride: int = 4, profile: 
         RuntimeError: it failed otherwise; with the last line that it printed.
     """
     stage = "autoencoder" if isinstance(config, AutoencoderRun) else "diffusion"
-    asked = {"stage": stage, "config": asdict(config), "part": part, "steps": steps, "stride": stride}
-    asked["profile"] = str(profile) if profile else None
+    asked = {"stage": stage, "config": asdict(config), "part": part, "steps": steps}
+    asked |= {"autoencoder": asdict(autoencoder), "profile": str(profile) if profile else None}
     done = subprocess.run(
         [sys.executable, "-m", "lfdm_lite.training.trial"], input=json.dumps(asked), capture_output=True, text=True
     )
@@ -152,7 +183,8 @@ def try_steps(config: Run, part: int, steps: int = 3, stride: int = 4, profile: 
 def main() -> None:
     asked = json.load(sys.stdin)
     config = make_config(RUNS[asked.pop("stage")], asked.pop("config"), "the run to try")
-    print(json.dumps(asdict(try_here(config, **asked))))
+    autoencoder = make_config(LFAEConfig, asked.pop("autoencoder"), "the run to try")
+    print(json.dumps(asdict(try_here(config, autoencoder=autoencoder, **asked))))
 
 
 if __name__ == "__main__":
