@@ -302,7 +302,7 @@ print("moved latent maps, one a frame:", tuple(moved.shape))
 #
 # What would the flow do alone, without a decoder? Enlarge it to the picture's size and warp the pixels. Compare
 # with what the decoder makes of the same motion. (Ours gets a little more than $\hat z$: finer features of the
-# encoder, moved by the same flow. Chapter 5 says why.)
+# encoder, moved by the same flow. [Chapter 5](05_autoencoder.ipynb) says why.)
 
 # %%
 with torch.no_grad():
@@ -482,12 +482,12 @@ viz.contact_sheet(
 # | motion, estimated from pixels by classical means | [02 flow estimation](02_flow_estimation.ipynb) |
 # | $m \odot \mathrm{warp}(z_0, f)$ | [03 latent warping](03_latent_warping.ipynb) |
 # | how stage one reads motion | [04 region motion](04_region_motion.ipynb) |
-# | encoder, decoder, and the training of stage one | 05 autoencoder |
+# | encoder, decoder, and the training of stage one | [05 auto-encoder](05_autoencoder.ipynb) |
 # | noise that becomes something | [06 DDPM](06_ddpm.ipynb) |
 # | twenty steps in place of a thousand; guidance | [07 samplers](07_samplers.ipynb) |
 # | the network that cleans the noise | [08 UNet in space and time](08_unet3d.ipynb) |
 # | all of it together | [09 latent flow diffusion](09_latent_flow_diffusion.ipynb) |
-# | the paper's size | 12 full scale |
+# | the paper's size | [12 full scale](12_full_scale.ipynb) |
 #
 # ## Summary
 #

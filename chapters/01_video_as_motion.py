@@ -1206,7 +1206,7 @@ show_warp(my_clip, k, alt="The scene at first; the scene in frame 5; frame 0 war
 # %% [markdown]
 # *Third: the warped picture has two balls and two kites. Where the post hid the kite, the warped kite wears a
 # piece of post. Fourth: times $m$. What is left is right, and what is black is for a decoder to paint: a
-# network that turns warped features into frames, built in chapter 5.*
+# network that turns warped features into frames, built in [chapter 5](05_autoencoder.ipynb).*
 #
 # Now look again at the surprised face. Its open mouth is a disocclusion.
 
@@ -1631,5 +1631,5 @@ print(check_flow_between(flow_between))
 # * {cite:t}`baker2011database`: the colour wheel, and how flows are compared.
 # * {cite:t}`wang1994layers`: videos as layers that move, estimated from films.
 # * {cite:t}`porter1984compositing`: what it means to put one picture over another.
-# * {cite:t}`butler2012sintel` and {cite:t}`dosovitskiy2015flownet`: drawn worlds with true flow, large enough
-#   to train networks that find it in films.
+# * {cite:t}`butler2012sintel`: a drawn film with true flow, to measure estimates with.
+# * {cite:t}`dosovitskiy2015flownet`: enough drawn pairs to train a network that finds flow in films.

@@ -761,7 +761,7 @@ print("noise asks for more smoothness:", best_noisy > best)
 # large errors are *right* in two places: where a pixel is hidden in the source, brightness cannot be constant;
 # and at the rim of a moving thing, the flow must jump. Squares spread such an error over the neighbours.
 #
-# A *robust* penalty grows linearly for large errors {cite:p}`black1996`. The one of Charbonnier is a rounded
+# A *robust* penalty grows more slowly than squares for large errors {cite:p}`black1996`. The one of Charbonnier is a rounded
 # absolute value,
 #
 # $$\rho(r) = \sqrt{r^2 + \varepsilon^2} \qquad \frac{\rho'(r)}{r} = \frac{1}{\sqrt{r^2 + \varepsilon^2}}$$
@@ -1383,7 +1383,7 @@ viz.image_row(
 # as an occlusion map it is poor.*
 #
 # LFDM takes another way: its network *predicts* the occlusion map, and learns it because the decoder must paint
-# what is hidden (chapter 5).
+# what is hidden ([chapter 5](05_autoencoder.ipynb)).
 
 # %% [markdown]
 # ## Summary
@@ -1575,8 +1575,8 @@ print(check_fit_affine(fit_affine))
 # {cite:p}`ni2023lfdm`.
 #
 # * Its flow moves a *latent map*, not pixels, and a decoder paints the frame. The loss compares features of a
-#   classification network, at full, half and quarter size, where we compare brightness. That asks less for
-#   constant light, and several sizes do what a pyramid does. (Chapter 5)
+#   classification network, at full size and in smaller copies, where we compare brightness. That asks less for
+#   constant light, and several sizes do what a pyramid does. ([Chapter 5](05_autoencoder.ipynb))
 # * There is no smoothness term. The flow is a blend of ten affine motions, one a region, and of the
 #   background's: too few numbers to be rough. ([Chapter 4](04_region_motion.ipynb))
 # * Occlusion is a second output of the network that predicts the flow. There is no check of two flows against

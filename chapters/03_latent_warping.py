@@ -1017,7 +1017,7 @@ viz.image_row(
 #
 # So the gain is not in the warp itself. A warped latent can be *repaired*: it goes through a network that was trained
 # to paint what is masked and to mend what the coarse flow tears. And flow and occlusion at that size are few numbers
-# to draw. Chapter 5 trains this pair.
+# to draw. [Chapter 5](05_autoencoder.ipynb) trains this pair.
 
 # %% [markdown]
 # ## Where a wrong flow learns to point

@@ -708,10 +708,10 @@ print("longer axis at least 1.5 times the shorter:", (ratio > 1.5).tolist())
 # It starts as the identity: the last layer has zero weights, and the bias says $B = I$, $b = 0$. So before
 # training a ground that rests is explained already.
 #
-# The blocks come from `lfdm_lite.layers` (chapter 5 builds them): `AntiAliasedDownsample` blurs and shrinks a
-# picture, `down_block` is convolution, batch norm, ReLU, and half the size. `Hourglass`, used below, is an
-# encoder and decoder with skips: its output has the size of its input, and every output pixel has seen the
-# whole picture.
+# The blocks come from `lfdm_lite.layers` ([chapter 5](05_autoencoder.ipynb) builds them):
+# `AntiAliasedDownsample` blurs and shrinks a picture, `down_block` is convolution, batch norm, ReLU, and half
+# the size. `Hourglass`, used below, is an encoder and decoder with skips: its output has the size of its input,
+# and every output pixel has seen the whole picture.
 
 # %%
 class BackgroundDetector(nn.Module):
@@ -1123,8 +1123,9 @@ for name, sees in {"orange": sees_orange, "middle": sees_middle, "mirrored": see
 #
 # Now train regions without any label. No decoder yet: the source picture, warped by the flow, must look like
 # the driving picture. The error is `pyramid_loss` of the library, the mean difference of colours and of
-# neighbours' differences at three sizes; chapter 5 takes it apart. The occlusion map is left out. The puppets
-# are 32 x 32 pixels, each with its own colours, and both frames are drawn anew for every step.
+# neighbours' differences at three sizes; [chapter 5](05_autoencoder.ipynb) takes it apart. The occlusion map is
+# left out. The puppets are 32 x 32 pixels, each with its own colours, and both frames are drawn anew for every
+# step.
 
 # %%
 class PuppetMotion(nn.Module):
@@ -1727,8 +1728,8 @@ print(check_follow_error(follow_error))
 # * Bumps have no floor, so a region of a single pixel divides by zero.
 # * Pictures are shrunk to a quarter for the region detector, by keeping every fourth pixel after a blur:
 #   corners of blocks, not their centres. Grids mix both meanings of the corners.
-# * Their occlusion map learns from the picture alone. Ours gets a small loss of its own, which chapter 5
-#   explains.
+# * Their occlusion map learns from the picture alone. Ours gets a small loss of its own, which [chapter
+#   5](05_autoencoder.ipynb) explains.
 # * Equivariance has the same form. It counts ten for shifts and ten for frames, as much as each term of their
 #   perceptual loss.
 #
@@ -1737,6 +1738,6 @@ print(check_follow_error(follow_error))
 # * {cite:t}`siarohin2021mraa`: regions in place of keypoints, the background's motion; the model of this
 #   chapter.
 # * {cite:t}`siarohin2019fomm`: keypoints with local affine maps, and the equivariance loss for them.
-# * {cite:t}`thewlis2017landmarks`: places found by asking for equivariance alone.
+# * {cite:t}`thewlis2017landmarks`: places found by asking for equivariance, without painting anything.
 # * {cite:t}`jakab2018keypoints`: keypoints without labels through an image's reconstruction.
 # * {cite:t}`bookstein1989warps`: the thin-plate spline.

@@ -360,7 +360,7 @@ print("residual block: equal to the library's; the condition acts through one ma
 #
 # **The diffusion step.** A single number between 0 and 999 is a poor input: a network is slow to tell step 40
 # from step 30. So it becomes many numbers, waves of different length, like the hands of a clock with many
-# hands {cite:p}`vaswani2017attention`. With $P = 10000$ and $i = 0, \dots, n - 1$:
+# hands; a variant of those of {cite:t}`vaswani2017attention`. With $P = 10000$ and $i = 0, \dots, n - 1$:
 #
 # $$e(t) = \big(\sin \omega_0 t, \dots, \sin \omega_{n-1} t,\; \cos \omega_0 t, \dots, \cos \omega_{n-1} t\big)$$
 #
@@ -1806,8 +1806,9 @@ print(check_parameters(residual_parameters))
 #
 # ## What the authors did differently
 #
-# LFDM {cite:p}`ni2023lfdm` takes the network of video diffusion models {cite:p}`ho2022video`: (1, 3, 3)
-# convolutions, attention in space and in time, rotary embedding and relative position bias together. Their
+# LFDM {cite:p}`ni2023lfdm` takes a public implementation of the network of video diffusion models
+# {cite:p}`ho2022video`: (1, 3, 3) convolutions, attention in space and in time, relative position bias; rotary
+# embedding comes from the implementation. Their
 # network is 64 wide with multiples 1, 2, 4, 8, two residual blocks a level and 8 heads of 32 features, with
 # linear attention in space at every level and full attention in the middle: 42.7 million parameters in the
 # published code. Ours has the same parts at a smaller size, and with these differences. The [list of

@@ -46,7 +46,7 @@
 # * choose guidance, sampler and number of steps from measured numbers;
 # * recognize from a plot what goes wrong, and say where the model ends.
 #
-# **You need** [chapter 3](03_latent_warping.ipynb) and chapter 5 for warping and the
+# **You need** [chapter 3](03_latent_warping.ipynb) and [chapter 5](05_autoencoder.ipynb) for warping and the
 # auto-encoder; [chapter 6](06_ddpm.ipynb), [chapter 7](07_samplers.ipynb) and [chapter 8](08_unet3d.ipynb) for
 # diffusion, samplers, guidance and the UNet; and to have trained a network in PyTorch. **It takes** 45 minutes
 # to read, and about 90 seconds and 880 MB of memory to run on two CPU cores.
@@ -484,7 +484,7 @@ def draw_example_v2(clip: dict, generator: torch.Generator, diffusion) -> dict:
 
 # %% [markdown]
 # Each clip brings its own generator, made from the run's seed, the step of training and the place in the batch.
-# So an interrupted training goes on with the same dice (chapter 12 does that).
+# So an interrupted training goes on with the same dice ([chapter 12](12_full_scale.ipynb) does that).
 
 # %%
 from lfdm_lite.training.randomness import generator_of, step_indices
@@ -993,7 +993,8 @@ print("switched after one step, the second label wins; after three, the first:",
 # take it back. The estimate is an opinion; what counts is how much of it has entered $\mathbf x_t$.
 #
 # This has a use. Guidance doubles the cost, and matters for the label only while it is open.
-# {cite:t}`kynkaanniemi2024interval` guide in an interval of steps alone; exercise 5 tries it.
+# {cite:t}`kynkaanniemi2024interval` guide in an interval of steps alone, in the middle: they find it harmful at the
+# noisiest steps, and idle at the last. Exercise 5 tries another interval.
 
 # %% [markdown]
 # ## Guidance: accuracy against diversity

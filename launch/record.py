@@ -109,17 +109,13 @@ def keep_pictures(folder: Path, out: Path, stage: str) -> None:
 def draw_curves(logs: dict[str, list[dict[str, float]]], path: Path) -> None:
     """Loss and what validation found, of each stage, over its steps."""
     shown = {"autoencoder": "val_psnr", "judge": "val_accuracy", "diffusion": "val_loss"}
-    names = {
-        "val_psnr": "PSNR in dB, unseen people",
-        "val_accuracy": "accuracy, unseen people",
-        "val_loss": "loss, unseen",
-    }
+    names = {"val_psnr": "PSNR, dB", "val_accuracy": "accuracy", "val_loss": "loss"}
     figure = Figure(figsize=(11, 5), layout="constrained")
     for column, (stage, rows) in enumerate(logs.items()):
         axes = figure.add_subplot(2, 3, column + 1, title=stage, xlabel="step", ylabel="loss", yscale="log")
         axes.plot([row["step"] for row in rows], [row["loss"] for row in rows], color="#4878a8", linewidth=1)
         known = [(row["step"], row[shown[stage]]) for row in rows if shown[stage] in row]
-        axes = figure.add_subplot(2, 3, column + 4, xlabel="step", ylabel=f"{names[shown[stage]]}, unseen people")
+        axes = figure.add_subplot(2, 3, column + 4, xlabel="step", ylabel=names[shown[stage]], title="unseen people")
         axes.plot(*zip(*known, strict=True), color="#a85448", marker="o", markersize=3)
     figure.savefig(path, dpi=110)
 
