@@ -66,6 +66,7 @@ def measured(log: list[dict[str, float]], recipe: dict, plan: dict | None) -> di
     """Of a stage: time, memory, and how much of the device's arithmetic it used."""
     pairs = zip(log, log[1:], strict=False)
     steps = [(b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in pairs if b["seconds"] > a["seconds"]]
+    steps = steps or [recipe["seconds"] / log[-1]["step"]]  # a run too short for its clock
     found = {
         "device": recipe["versions"]["device"],
         "hours": recipe["seconds"] / 3600,
