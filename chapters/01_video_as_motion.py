@@ -21,7 +21,7 @@
 #     prerequisites:
 #     - a Python that you are at ease with, and PyTorch tensors
 #     - 2 x 2 matrices and their inverses
-#     seconds: 10
+#     seconds: 8
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -43,8 +43,8 @@
 # * draw scenes with exact flow and visibility, with a layer of your own;
 # * tell occlusion from disocclusion, and say which of them an occlusion map marks.
 #
-# **You need** Python, PyTorch tensors, and 2 x 2 matrices with their inverses. **It takes** 45 minutes to
-# read, and about 10 seconds and 520 MB of memory to run on two CPU cores.
+# **You need** Python, PyTorch tensors, and 2 x 2 matrices with their inverses. **It takes** 45 minutes to read,
+# and about 8 seconds and 520 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system. The image at the left end, the video at the right end, and the words flow f, occlusion m in the middle are framed; encoder, decoder and diffusion model are pale.](../assets/figures/road_01.svg)
 #

@@ -17,7 +17,7 @@
 #     - chapter 01, for backward flow, warping and visibility
 #     - partial derivatives, Taylor expansion to first order, least squares
 #     - training a small network in PyTorch
-#     seconds: 55
+#     seconds: 42
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -41,7 +41,7 @@
 #
 # **You need** [chapter 1](01_video_as_motion.ipynb) for backward flow, warping and visibility; Taylor expansion
 # to first order and least squares; and you should have trained a small network in PyTorch before. **It takes**
-# 45 minutes to read, and about 55 seconds and 600 MB of memory on two CPU cores.
+# 45 minutes to read, and about 42 seconds and 600 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system. The arrow from the diffusion model down to the warp, labelled flow f and occlusion m, is framed; everything else is pale.](../assets/figures/road_02.svg)
 #

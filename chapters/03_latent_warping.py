@@ -19,7 +19,7 @@
 #     - chapter 01, for backward flow and visibility
 #     - partial derivatives and the chain rule
 #     - PyTorch tensors and autograd
-#     seconds: 20
+#     seconds: 13
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -41,9 +41,9 @@
 # * say what a coarse flow can move, and what occlusion has to do with ghosts;
 # * predict whether gradient descent will repair a wrong flow, or get stuck.
 #
-# **You need** [chapter 1](01_video_as_motion.ipynb) for backward flow and visibility, partial derivatives and the
-# chain rule, and autograd. **It takes** 45 minutes to read, and about 20 seconds and 560 MB of memory to run on two
-# CPU cores.
+# **You need** [chapter 1](01_video_as_motion.ipynb) for backward flow and visibility, partial derivatives and
+# the chain rule, and autograd. **It takes** 45 minutes to read, and about 13 seconds and 560 MB of memory to
+# run on two CPU cores.
 #
 # ![The block diagram of the whole system. The box in the middle, warp by flow, times occlusion, is highlighted; encoder, decoder and diffusion model are pale.](../assets/figures/road_03.svg)
 #

@@ -15,12 +15,12 @@
 #     - compare a trained network with the perfect denoiser at every step
 #     - sample by DDPM, and recognize from a plot what goes wrong
 #     minutes: 45
-#     peak_mb: 780
+#     peak_mb: 650
 #     prerequisites:
 #     - chapter 00, for what the diffusion model is for
 #     - Gaussians in one and two dimensions, conditional expectation, Bayes' rule
 #     - training a small network in PyTorch
-#     seconds: 36
+#     seconds: 32
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -42,9 +42,9 @@
 # * compare a trained network with the perfect denoiser at every step;
 # * sample by DDPM, and recognize from a plot what goes wrong with too few steps, a wrong variance or schedule.
 #
-# **You need** [chapter 00](00_tour.ipynb) for what the diffusion model is for; Gaussians, conditional expectation and
-# Bayes' rule; and to have trained a small network once. **It takes** 45 minutes to read, and about 40 seconds and 780 MB
-# of memory to run on two CPU cores.
+# **You need** [chapter 00](00_tour.ipynb) for what the diffusion model is for; Gaussians, conditional
+# expectation and Bayes' rule; and to have trained a small network once. **It takes** 45 minutes to read, and
+# about 32 seconds and 650 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system. The diffusion model, between noise, label and latent map above and the warp below, is highlighted; the rest is pale.](../assets/figures/road_06.svg)
 #

@@ -13,7 +13,7 @@
 #     prerequisites:
 #     - chapters 05 and 09, for the two stages
 #     - a terminal
-#     seconds: 75
+#     seconds: 57
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -36,7 +36,7 @@
 # * stop a run anywhere and lose nothing.
 #
 # **You need** [chapter 5](05_autoencoder.ipynb) and [chapter 9](09_latent_flow_diffusion.ipynb), for the two
-# stages, and a terminal. **It takes** 40 minutes to read, and about 75 seconds and 1.4 GB of memory to run on
+# stages, and a terminal. **It takes** 40 minutes to read, and about 57 seconds and 1430 MB of memory to run on
 # two CPU cores.
 #
 # ![The block diagram of the whole system, from an image and a label to a video. A dashed frame around encoder, warp, decoder and diffusion model says: this chapter, all of it, large.](../assets/figures/road_12.svg)

@@ -1,11 +1,13 @@
 """How long every chapter runs and how much memory it takes, measured and written where readers look.
 
 `python -m tests.chapter_times [NN ...]` runs the chapters one after the other (all, or those that begin with these
-numbers), then writes seconds and megabytes into the metadata of both halves of each pair and into the README's table.
+numbers), then writes seconds and megabytes into the metadata and the first page of both halves of each pair, and
+into the README's table.
 """
 
 import re
 import sys
+import textwrap
 import threading
 import time
 from pathlib import Path
@@ -50,15 +52,37 @@ def measure(path: Path) -> tuple[int, int]:
     return max(1, round(seconds)), int(round(peak / 1e6, -1))
 
 
-def write_metadata(path: Path, seconds: int, peak: int) -> None:
+def sentence(book: dict) -> str:
+    """What the first page of a chapter says of its times."""
+    run = f"{book['seconds']} seconds and {book['peak_mb']} MB of memory to run on two CPU cores"
+    return f"**It takes** {book['minutes']} minutes to read, and about {run}."
+
+
+def with_sentence(text: str, book: dict, prefix: str = "") -> str:
+    """A page, or a script whose lines of text begin with a prefix, with that sentence in its place."""
+    lines = text.split("\n")
+    middle = next(i for i, line in enumerate(lines) if "**It takes**" in line)
+    start = next(i for i in range(middle, 0, -1) if lines[i - 1] == prefix.strip())
+    end = next(i for i in range(middle, len(lines)) if lines[i] == prefix.strip())
+    paragraph = " ".join(line.removeprefix(prefix) for line in lines[start:end])
+    paragraph, count = re.subn(r"\*\*It takes\*\* .*? cores\.", sentence(book), paragraph)
+    if count != 1:
+        raise ValueError(f"the paragraph with **It takes** has {count} sentences that end in 'cores.', expected one")
+    wrapped = textwrap.wrap(paragraph, 110, break_long_words=False, break_on_hyphens=False)
+    return "\n".join([*lines[:start], *(prefix + line for line in wrapped), *lines[end:]])
+
+
+def write_into_pair(path: Path, seconds: int, peak: int) -> None:
     """Into `.ipynb` and `.py`."""
     notebook = nbformat.read(path, as_version=4)
     notebook.metadata["book"] |= {"seconds": seconds, "peak_mb": peak}
+    notebook.cells[0].source = with_sentence(notebook.cells[0].source, notebook.metadata["book"])
     nbformat.write(notebook, path)
     script = path.with_suffix(".py")
     head, mark, rest = script.read_text(encoding="utf-8").partition("\n# ---\n\n")
     head = re.sub(r"(?m)^(#\s+seconds:).*$", rf"\1 {seconds}", head)
     head = re.sub(r"(?m)^(#\s+peak_mb:).*$", rf"\1 {peak}", head)
+    rest = with_sentence(rest, notebook.metadata["book"], "# ")
     script.write_text(head + mark + rest, encoding="utf-8")
 
 
@@ -79,7 +103,7 @@ def main(wanted: list[str]) -> None:
         if wanted and not path.stem.startswith(tuple(wanted)):
             continue
         seconds, peak = measure(path)
-        write_metadata(path, seconds, peak)
+        write_into_pair(path, seconds, peak)
         write_readme(path.stem, seconds)
         total += seconds
         print(f"{path.stem:28} {seconds:4d} s {peak:6d} MB", flush=True)

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 from .chapter_pairs import CHAPTERS, RECORD, pairs
+from .chapter_times import sentence
 
 NOTEBOOKS = sorted(CHAPTERS.glob("[0-9]*.ipynb"))
 IMAGES = ("image/png", "image/jpeg", "image/gif", "image/svg+xml")
@@ -143,6 +144,12 @@ def test_the_code_of_every_solution_runs(path):
     notebook.cells += [nbformat.v4.new_code_cell(code) for code in solutions(path.with_suffix(".py"))]
     resources = {"metadata": {"path": str(CHAPTERS)}}
     NotebookClient(notebook, timeout=600, kernel_name="python3", resources=resources).execute()
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_the_first_page_says_the_measured_time(path):
+    notebook = read(path)
+    assert sentence(notebook.metadata["book"]) in " ".join(notebook.cells[0].source.split())
 
 
 def test_the_reference_says_what_the_sources_say():
