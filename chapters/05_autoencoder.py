@@ -710,6 +710,10 @@ viz.image_row(
 # Now train. The tiny preset has pictures of 32 x 32 pixels, six regions, and a latent map of 16 x 16. A step
 # takes eight pairs of frames. Half of the sources are frame 0, since that is the picture which stage two will
 # be given; the others are any frame, which makes motions of all kinds.
+#
+# What is minimized is the sum of all parts, each times its weight in `WEIGHTS`. *Shift* and *affine* are the two
+# parts of the equivariance loss. *Seen*, the perceptual loss, is off here, since its trained network is not part of
+# the book.
 
 # %%
 TINY = lfdm.LFAEConfig(
@@ -808,8 +812,8 @@ print("the colour loss fell by a third or more:", last < 0.7 * first)
 #
 # Read the curves as a pilot reads gauges. The *colour* loss falls fast while the decoder learns to copy, and
 # slowly while the motion is learned. *Shift* and *affine* say whether regions follow deformations; they fall
-# first, since standing in the middle of everything is a poor start but an easy one to leave. The PSNR passes
-# the dotted line only when motion is used.
+# early. The PSNR passes the dotted line only when motion is used. (The learning rate rises for a tenth of the
+# steps, and then falls to zero; that calms all lines in the end.)
 
 # %% mystnb={"image": {"alt": "A row of small pictures for each of two people: the first frame, a later frame, what the network painted, its flow in colours, its occlusion map. The paintings are soft; the flow is nearly one colour; the maps are grey where the head is."}}
 with torch.no_grad():
@@ -838,14 +842,16 @@ print("better than the copy by more than nothing:", bool(gained.mean() > 0))
 # ## Each part switched off
 #
 # What does each part of stage one do? Train the same network without it. Everything else stays: clips, seeds,
-# steps, weights. Now the perceptual loss takes part too. Eight runs take some ten minutes, so they were
-# recorded; `RETRAIN = True` repeats them.
+# steps, weights. Now the perceptual loss takes part too. Eight runs take some twelve minutes, so they were
+# recorded; `RETRAIN = True` repeats them. The environment variable `EFFICIENTNET_LITE0` then names the file with
+# the weights of the perceptual network.
 #
 # Each run gets five grades, on 24 clips of people whom it did not see:
 #
 # * *PSNR* of the painted frames, in dB;
 # * *sharp*: how strong neighbouring pixels differ in the painting, as a share of the truth;
-# * *seen*: the AUC of the occlusion map against true visibility, 0.5 is chance;
+# * *seen*: how often the occlusion map is darker at a hidden place than at a visible one, both drawn at random; 0.5
+#   is chance (this is the area under the ROC curve, AUC);
 # * *follow*: distance in pixels between a region and where the thing under it went;
 # * *apart*: mean distance in pixels between two regions of one face.
 #
@@ -1041,9 +1047,9 @@ print("without: from", round(white.min().item(), 2), "to", round(white.max().ite
 #
 # Is this bad? Not for the picture: its PSNR is as good. The decoder repairs what the warp did wrong, since its
 # skips and residual blocks can see that the colours do not fit together. The map is one more number that nobody
-# needs. It is bad for stage two, which dreams maps: it would learn to dream white. The cure is the visibility
-# loss, which says what the map is for. Its weight is small. More of it makes the map follow every small colour
-# error.
+# needs. It is bad for stage two, which has to draw such maps from noise: it would learn to draw white. The cure is
+# the visibility loss, which says what the map is for. Its weight is small, 0.05: the map shall be learned on the
+# side, and the pictures stay the aim.
 #
 # **The regions fall together.** In chapter 4 a low temperature of the softmax let a heat map gather at one place.
 # Take a temperature a hundred times as high, and no equivariance. Then the heat maps stay wide, and all shifts lie
@@ -1073,8 +1079,8 @@ print({name: f"{distance:.1f} pixels apart" for name, distance in apart.items()}
 # Regions that lie on top of each other have nearly one motion. Six of them say little more than one. And now
 # look at the table: this run has the *best* PSNR of all eight. In 500 steps there is time to learn how a whole
 # head moves, and one large region learns that fastest. Brows and mouth move apart from the head; no region is
-# there to follow them. The picture loss does not complain for long, so a better loss is no proof of better
-# regions. The plot that reveals it is this one.
+# there to follow them. The picture loss does not say so: a better loss is no proof of better regions. The plot that
+# reveals it is this one.
 #
 # Two things work against it. A low temperature lets a heat map be a spot. Equivariance fails a region that
 # always answers "the middle". Neither is a guarantee: see the distance *apart* of the run without differences.
@@ -1082,9 +1088,9 @@ print({name: f"{distance:.1f} pixels apart" for name, distance in apart.items()}
 # %% [markdown]
 # ## The shipped weights: a whole video from its first frame
 #
-# Back to the large model: 64 x 64 pixels, 5,000 steps instead of a few hundred, fifty minutes on two cores
-# (the recipe is beside it, in `assets/checkpoints/faces64`). It
-# repaints all frames of a clip from the first frame and fifteen motions.
+# Back to the large model: 64 x 64 pixels, 5,000 steps instead of a few hundred, fifty minutes on two cores (the
+# recipe is beside it, in `assets/checkpoints/faces64`). It repaints all frames of a clip from the first frame and
+# fifteen motions.
 
 # %% mystnb={"image": {"alt": "Line plot of PSNR by frame, 1 to 15, for three ways. In frames 1 and 2 all lie above 35 decibels, the painted frames lowest. From frame 4 on a copied frame 0 is lowest, near 15 decibels, the bare warp near 23, the painted frames near 27."}}
 with torch.no_grad():
