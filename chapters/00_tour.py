@@ -130,7 +130,8 @@ print("same seed, same clip; other seed, other motion:", bool(difference > 0.01)
 # %% [markdown]
 # ## From the inside
 #
-# That was `generate`. Now you do what it does, step by step, for one label. It has four steps:
+# That was `generate`. Now you do what it does, step by step, for one label. It has four steps ($\odot$ is the
+# product, place by place; $p(\dots \mid z_0, y)$ says what is likely, given $z_0$ and the label $y$):
 #
 # | | | |
 # |---|---|---|
@@ -142,7 +143,8 @@ print("same seed, same clip; other seed, other motion:", bool(difference > 0.01)
 # %% [markdown]
 # ### 1. The picture becomes a latent map
 #
-# $z_0 = E(x)$ has many channels and a quarter of the picture's height and width.
+# $z_0 = E(x)$ has many channels and a quarter of the picture's height and width. It is called *latent*, hidden,
+# since nobody prescribed what its numbers mean: training found them.
 
 # %%
 with torch.no_grad():
@@ -468,8 +470,8 @@ viz.contact_sheet(
 # smiles, the model has never seen such a first frame, and no hole is painted. So the face gets longer, and goes
 # on smiling.*
 #
-# This is not a fault of the method but of the data. The paper trains the same model on filmed people. Chapter
-# 12 says how you would.
+# This is not a fault of the method but of the data. The paper trains the same model on filmed people.
+# [Chapter 12](12_full_scale.ipynb) says how you would.
 #
 # ## The map
 #
