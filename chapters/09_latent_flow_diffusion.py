@@ -61,10 +61,7 @@ import copy
 import json
 import tempfile
 import time
-import warnings
-from contextlib import redirect_stderr
 from dataclasses import asdict, replace
-from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,8 +77,6 @@ from lfdm_lite import viz
 from lfdm_lite.judges import VideoClassifier
 from lfdm_lite.metrics import label_accuracy, mean_estimate, psnr
 from lfdm_lite.motion import Motion
-
-warnings.filterwarnings("ignore", message="IProgress not found")  # of progress bars, which this page has none of
 
 # %% [markdown]
 # The model that comes with the book has both stages. You use its auto-encoder from here on, and its diffusion
@@ -609,9 +604,10 @@ from lfdm_lite.training.presets import PRESETS
 from lfdm_lite.training.stage_one import KIND
 
 tiny = PRESETS["tiny"].diffusion
-tiny = replace(tiny, data=replace(tiny.data, size=64))  # the auto-encoder was trained on 64x64 pixels
+data = replace(tiny.data, size=64)  # the auto-encoder was trained on 64x64 pixels
+tiny = replace(tiny, data=data, loop=replace(tiny.loop, progress=False))
 
-with tempfile.TemporaryDirectory() as folder, redirect_stderr(StringIO()):  # no progress bars on this page
+with tempfile.TemporaryDirectory() as folder:
     stage_one = Path(folder) / "stage_one"
     save_module(stage_one, model.autoencoder, KIND, {"model": asdict(model.autoencoder.config)})
     theirs = stage_two.train_diffusion(replace(tiny, autoencoder=str(stage_one)), Path(folder) / "stage_two")

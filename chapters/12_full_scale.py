@@ -70,8 +70,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-os.environ["TQDM_DISABLE"] = "1"  # no progress bars in the page
-
 import matplotlib.pyplot as plt
 import torch
 from PIL import Image
@@ -257,8 +255,9 @@ for stage, found in whole.items():
 
 # %% [markdown]
 # Nobody would start that on a CPU. And now you know before you have tried, which is what a plan is for. Do not
-# follow it blindly. It suggests the largest part that it found to fit, and the last lines say that a smaller
-# one was faster here. (Three steps on a machine with other work say so loosely: try twice before a long run.)
+# follow it blindly. It suggests the largest part that it found to fit, for the more examples stage one's batch
+# norms see at once, the better they know their mean. But the last lines say that a smaller one was faster here.
+# (Three steps on a machine with other work say so loosely: try twice before a long run.)
 # *At once* is $b$. *Measured* rows were tried, the others lie on the line through those. The line on arithmetic
 # will make sense when you have read the profile below. On a GPU the same command prints other numbers, and with
 # `--price 2.50` what they cost.
@@ -371,7 +370,7 @@ def read_log(path: Path) -> list[dict[str, float]]:
 
 def train(stage: str, out: str, resume: bool = False, **options) -> list[dict[str, float]]:
     """Run a stage of the preset `tiny` with some options changed, here; its log."""
-    config = getattr(tiny, stage)
+    config, options = getattr(tiny, stage), options | {"progress": False}
     for part in ("optim", "loop"):
         known = {name: options.pop(name) for name in list(options) if hasattr(getattr(config, part), name)}
         config = replace(config, **{part: replace(getattr(config, part), **known)})

@@ -59,6 +59,16 @@ def test_few_outputs_are_left_unchecked(path):
     assert len(ignored) <= len(cells) / 5
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_outputs_show_without_a_kernel_and_are_not_warnings(path):
+    """A widget that is kept (a progress bar, say) needs a kernel or a network to be seen."""
+    notebook = read(path)
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert not [o for o in outputs if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
+    assert "widgets" not in notebook.metadata
+    assert not [output.text for output in outputs if output.get("name") == "stderr"]
+
+
 def html(cell) -> str:
     return "".join("".join(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", []))
 

@@ -48,6 +48,18 @@ def test_every_picture_of_a_page_exists_and_is_described(page):
 
 
 @pytest.mark.parametrize("page", pages())
+def test_a_page_needs_no_network(page):
+    """Scripts and style sheets lie beside the page, MathJax among them: formulas show offline too."""
+    file = SITE / f"{page}.html"
+    html = file.read_text(encoding="utf-8")
+    scripts = re.findall(r'<script[^>]*\ssrc="([^"]*)"', html)
+    sheets = [tag for tag in re.findall(r"<link\s[^>]*>", html) if 'rel="stylesheet"' in tag]
+    for source in scripts + [re.search(r'href="([^"]*)"', sheet)[1] for sheet in sheets]:
+        assert (file.parent / source.split("?")[0]).is_file(), f"{page}: {source} is not beside it"
+    assert 'class="math' not in html or any("mathjax" in source for source in scripts)
+
+
+@pytest.mark.parametrize("page", pages())
 def test_no_citation_or_reference_is_left_unresolved(page):
     html = (SITE / f"{page}.html").read_text(encoding="utf-8")
     assert "{cite" not in html

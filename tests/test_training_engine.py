@@ -385,6 +385,13 @@ def test_a_row_of_the_log_is_the_mean_since_the_row_before(runs):
     assert fourth == pytest.approx([sum(every[:4]) / 4, sum(every[4:]) / 4], rel=1e-4)
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_progress_bars_can_be_left_out(runs, capfd, shown):
+    train_judge(changed(TINY.judge, progress=shown), runs / "judge")
+    said = capfd.readouterr().err
+    assert ("step/s" in said, "train clips" in said) == (shown, shown)
+
+
 @settings(max_examples=25, deadline=None)
 @given(decay=st.floats(0, 1))
 def test_the_average_moves_by_its_share_and_follows_at_once_without_decay(decay):

@@ -164,10 +164,11 @@ def sharded_clips(
                 tensors = make(range(start, min(start + SHARD, count)))
                 write_atomically(paths[start], lambda temporary, tensors=tensors: save_file(tensors, temporary))
 
+    quiet = engine is not None and not engine.shows_progress
     if engine is None or engine.alone:
-        build(list(paths), quiet=False)
+        build(list(paths), quiet)
     else:
-        build(list(paths)[engine.accelerator.process_index :: engine.processes], quiet=not engine.main)
+        build(list(paths)[engine.accelerator.process_index :: engine.processes], quiet)
         engine.wait()
         with engine.on_this_machine():  # where machines share no disk, each still lacks the others' shards
             build([start for start, path in paths.items() if not path.exists()], quiet=True)

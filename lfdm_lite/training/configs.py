@@ -71,6 +71,7 @@ class LoopConfig:
     validate_every: int = 500  # steps between validations, 0 for none but the last
     sample_every: int = 500  # steps between sample pictures, 0 for none
     log_every: int = 10  # steps between rows of log.csv, each the mean over these; losses are looked at only then
+    progress: bool = True  # progress bars
     tracker: str = "tensorboard"  # or another that accelerate knows (wandb, mlflow, ...), or none
     max_hours: float | None = None  # hours after which the run saves and stops, to be resumed; None: none
 

@@ -86,6 +86,11 @@ class Engine:
         """That the run has taken so far, in this process and before."""
         return round(self.seconds_before + time.monotonic() - self.began, 1)
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether this process draws the run's progress bars."""
+        return self.main and self.config.loop.progress
+
     def due(self, done: int, every: int, last: bool = False) -> bool:
         """Whether what happens every few steps (0: never) happens after step `done`; `last`: at the end too."""
         return (every > 0 and done % every == 0) or (last and done == self.config.optim.steps)

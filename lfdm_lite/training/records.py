@@ -132,7 +132,7 @@ class Record:
 
     def __init__(self, engine: Any, start: int):
         self.engine, loop, steps = engine, engine.config.loop, engine.config.optim.steps
-        quiet = {} if engine.main else {"disable": True}  # said only where it must be: TQDM_DISABLE=1 is obeyed too
+        quiet = {} if engine.shows_progress else {"disable": True}  # left out otherwise, so that TQDM_DISABLE=1 counts
         self.bar = tqdm(total=steps, initial=start, desc=engine.out.name, unit="step", **quiet)
         if not engine.main:
             return
