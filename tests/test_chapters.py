@@ -60,13 +60,16 @@ def test_few_outputs_are_left_unchecked(path):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
-def test_outputs_show_without_a_kernel_and_are_not_warnings(path):
+def test_outputs_show_without_a_kernel_in_one_piece_and_are_not_warnings(path):
     """A widget that is kept (a progress bar, say) needs a kernel or a network to be seen."""
     notebook = read(path)
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [o for o in outputs if "application/vnd.jupyter.widget-view+json" in o.get("data", {})]
     assert "widgets" not in notebook.metadata
     assert not [output.text for output in outputs if output.get("name") == "stderr"]
+    for cell in notebook.cells:
+        kinds = [output.get("name", output.output_type) for output in cell.get("outputs", [])]
+        assert ("stdout", "stdout") not in zip(kinds, kinds[1:], strict=False), cell.source
 
 
 def html(cell) -> str:
