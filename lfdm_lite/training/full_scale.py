@@ -110,7 +110,9 @@ def _faces128cpu() -> Preset:
         preset,
         autoencoder=replace(preset.autoencoder, optim=brief),
         diffusion=replace(
-            preset.diffusion, optim=replace(brief, steps=1500, batch_size=4, learning_rate=8e-4, ema=0.998)
+            preset.diffusion,
+            optim=replace(brief, steps=3000, batch_size=4, learning_rate=8e-4, ema=0.998),
+            loop=replace(loop, sample_every=500),
         ),
         judge=replace(preset.judge, optim=replace(JUDGE, steps=300, learning_rate=2e-3)),
         decoder=replace(preset.decoder, optim=replace(brief, steps=300)),
