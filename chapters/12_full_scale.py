@@ -759,9 +759,9 @@ print("validation loss of stage two, share that its last third of steps took awa
 
 # %% [markdown]
 # Half of it is reached. The flow is mostly right, the occlusion map knows where it matters, the person stays
-# the same. What is missing is sharpness. And the asked label is read in four clips of five, a little less than
-# what was asked; 90 clips are too few to tell the two apart. Chance would be one in six, and so is what the
-# judge reads in frame 0 repeated, so the model has learned most of it.
+# the same. What is missing is sharpness, and mouths: they hardly open. The asked label is read in four clips of
+# five, a little less than what was asked; 90 clips are too few to tell the two apart. Chance would be one in
+# six, and so is what the judge reads in frame 0 repeated, so the model has learned most of it.
 #
 # The last line says that it was not done learning when its steps ran out: more steps are the first thing to
 # try. We tried: an earlier run with 1,500 steps of stage two instead of 3,000 reached 0.68. Nothing here is a
