@@ -72,6 +72,11 @@ def test_outputs_show_without_a_kernel_in_one_piece_and_are_not_warnings(path):
         assert ("stdout", "stdout") not in zip(kinds, kinds[1:], strict=False), cell.source
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=stem)
+def test_no_list_has_run_together(path):
+    assert not [c.source for c in read(path).cells if c.cell_type == "markdown" and re.search(r"[.;:)] \* \*", c.source)]
+
+
 def html(cell) -> str:
     return "".join("".join(output.get("data", {}).get("text/html", "")) for output in cell.get("outputs", []))
 
