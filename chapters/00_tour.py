@@ -471,7 +471,7 @@ viz.contact_sheet(
 # on smiling.*
 #
 # This is not a fault of the method but of the data. The paper trains the same model on filmed people.
-# [Chapter 12](12_full_scale.ipynb) says how you would.
+# [Chapter 15](15_full_scale.ipynb) says how you would.
 #
 # ## The map
 #
@@ -489,7 +489,7 @@ viz.contact_sheet(
 # | twenty steps in place of a thousand; guidance | [07 samplers](07_samplers.ipynb) |
 # | the network that cleans the noise | [08 UNet in space and time](08_unet3d.ipynb) |
 # | all of it together | [09 latent flow diffusion](09_latent_flow_diffusion.ipynb) |
-# | the paper's size | [12 full scale](12_full_scale.ipynb) |
+# | the paper's size | [15 full scale](15_full_scale.ipynb) |
 #
 # ## Summary
 #

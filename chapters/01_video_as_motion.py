@@ -2,12 +2,12 @@
 # jupyter:
 #   book:
 #     equals:
-#       affine: lfdm_lite.data.scenes.affine
+#       affine: lfdm_lite.data.drawn.engine.scenes.affine
 #       colour_wheel: lfdm_lite.flow.colour_wheel
 #       flow_to_rgb_v2: lfdm_lite.flow.flow_to_rgb
 #       identity_grid: lfdm_lite.geometry.identity_grid
 #       in_pixels: lfdm_lite.flow.in_pixels
-#       render_v3: lfdm_lite.data.scenes.render
+#       render_v3: lfdm_lite.data.drawn.engine.scenes.render
 #       warp_v2: lfdm_lite.geometry.warp
 #       wheel_picture: lfdm_lite.flow_pictures.colour_wheel_picture
 #     goals:
@@ -71,7 +71,7 @@ from torch.testing import assert_close
 
 import lfdm_lite as lfdm
 from lfdm_lite import viz
-from lfdm_lite.data import scenes, sprites
+from lfdm_lite.data.drawn.engine import scenes, sprites
 
 face = lfdm.data.Faces("val", size=64, num_frames=16)[11]
 video = face["video"]
@@ -874,7 +874,7 @@ def same_as_library(layers: list[Layer], size: int, frames: int) -> bool:
 
 
 clip = render_v3(scene, 64, 9)
-print("equal to lfdm_lite.data.scenes.render:", same_as_library(scene, 64, 9), same_as_library(scene, 48, 9))
+print("equal to lfdm_lite.data.drawn.engine.scenes.render:", same_as_library(scene, 64, 9), same_as_library(scene, 48, 9))
 
 # %%
 def frame_by_frame(clip: Rendered) -> list[viz.Picture]:

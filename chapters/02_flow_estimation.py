@@ -75,7 +75,7 @@ from torch.testing import assert_close
 
 import lfdm_lite as lfdm
 from lfdm_lite import viz
-from lfdm_lite.data.scenes import Layer, LayerMotion, affine, everywhere, rectangle, render
+from lfdm_lite.data.drawn.engine.scenes import Layer, LayerMotion, affine, everywhere, rectangle, render
 from lfdm_lite.flow import forward_backward_check, in_pixels, normalized
 from lfdm_lite.geometry import resize
 

@@ -92,8 +92,8 @@ from torch.testing import assert_close
 
 import lfdm_lite as lfdm
 from lfdm_lite import autoencoder, layers, losses, viz
+from lfdm_lite.evaluation.metrics import occlusion_auc, psnr
 from lfdm_lite.geometry import RandomTransform, identity_grid, resize, sample_at, warp
-from lfdm_lite.metrics import occlusion_auc, psnr
 from lfdm_lite.motion import FlowPredictor, Motion, sign_of_turn
 from lfdm_lite.perceptual import PerceptualFeatures
 from lfdm_lite.regions import BackgroundPredictor, RegionPredictor, Regions, inverse_2x2

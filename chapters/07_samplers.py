@@ -2,7 +2,7 @@
 # jupyter:
 #   book:
 #     equals:
-#       bootstrap: lfdm_lite.intervals.bootstrap
+#       bootstrap: lfdm_lite.evaluation.intervals.bootstrap
 #       ddim_step: lfdm_lite.samplers.ddim_step
 #       dpm_solver_step: lfdm_lite.samplers.dpm_solver_step
 #       dynamic_threshold: lfdm_lite.samplers.dynamic_threshold
@@ -74,10 +74,11 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 import lfdm_lite as lfdm
-from lfdm_lite import intervals, samplers, viz
+from lfdm_lite import samplers, viz
+from lfdm_lite.evaluation import intervals
 from lfdm_lite.geometry import identity_grid
+from lfdm_lite.official.parts.published import with_published
 from lfdm_lite.samplers import ddpm_step
-from lfdm_lite.variants.published import with_published
 
 torch.set_num_threads(1)  # the matrices here are so small that threads would only wait for each other
 plt.rcParams["figure.dpi"] = 80

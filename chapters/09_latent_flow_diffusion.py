@@ -74,8 +74,8 @@ from torch.testing import assert_close
 
 import lfdm_lite as lfdm
 from lfdm_lite import viz
-from lfdm_lite.judges import VideoClassifier
-from lfdm_lite.metrics import label_accuracy, mean_estimate, psnr
+from lfdm_lite.evaluation.judges import VideoClassifier
+from lfdm_lite.evaluation.metrics import label_accuracy, mean_estimate, psnr
 from lfdm_lite.motion import Motion
 
 # %% [markdown]
@@ -128,7 +128,7 @@ def byte(frames: Tensor) -> Tensor:
 
 
 seen = see_motion(model.autoencoder, byte(unseen["video"]))
-from lfdm_lite.training import stage_two
+from lfdm_lite.training.stages import stage_two
 
 for name, value in stage_two.see_motion(model.autoencoder, byte(unseen["video"])).items():
     assert_close(seen[name], value)
@@ -479,10 +479,10 @@ def draw_example_v2(clip: dict, generator: torch.Generator, diffusion) -> dict:
 
 # %% [markdown]
 # Each clip brings its own generator, made from the run's seed, the step of training and the place in the batch.
-# So an interrupted training goes on with the same dice ([chapter 12](12_full_scale.ipynb) does that).
+# So an interrupted training goes on with the same dice ([chapter 15](15_full_scale.ipynb) does that).
 
 # %%
-from lfdm_lite.training.randomness import generator_of, step_indices
+from lfdm_lite.training.engine.randomness import generator_of, step_indices
 
 clip = {name: value[3] for name, value in motions.items()} | {"label": training["label"][3]}
 dropped = 0
@@ -551,7 +551,7 @@ print("equal to the library; the shipped network is well below a silent one:", b
 # moving average, which follows slowly, and is what one keeps in the end.
 
 # %%
-from lfdm_lite.training.schedules import ema_decay, learning_rate
+from lfdm_lite.training.engine.schedules import ema_decay, learning_rate
 
 
 def training_step(network, average, optimizer, loss: Tensor, step: int, optim) -> None:
@@ -599,9 +599,9 @@ def train(network, diffusion, clips: dict, optim, seed: int = 0, every: int = 0,
 # one:
 
 # %%
-from lfdm_lite.checkpoints import save_module
+from lfdm_lite.files.checkpoints import save_module
 from lfdm_lite.training.presets import PRESETS
-from lfdm_lite.training.stage_one import KIND
+from lfdm_lite.training.stages.stage_one import KIND
 
 tiny = PRESETS["tiny"].diffusion
 data = replace(tiny.data, size=64)  # the auto-encoder was trained on 64x64 pixels

@@ -15,12 +15,15 @@ _WHERE = {
     "unet3d": ["UNet3D", "UNet3DConfig"],
     "diffusion": ["DiffusionConfig", "GaussianDiffusion"],
     "samplers": ["guided", "sample"],
-    "judges": ["VideoClassifier", "VideoClassifierConfig"],
-    "checkpoints": ["CheckpointError"],
+    "evaluation.judges": ["VideoClassifier", "VideoClassifierConfig"],
+    "files.checkpoints": ["CheckpointError"],
     "pipeline": ["LFDM", "GeneratedVideo"],
 }
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
-_MODULES = {*_WHERE, "data", "layers", "losses", "metrics", "regions", "training", "viz"}
+_MODULES = {
+    *(module for module in _WHERE if "." not in module),
+    *("attention", "data", "evaluation", "files", "layers", "losses", "regions", "training", "viz"),
+}
 
 __all__ = sorted(_MODULE_OF)
 __version__ = "0.1.0"

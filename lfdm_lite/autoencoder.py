@@ -11,9 +11,9 @@ from .geometry import resize, warp
 from .layers import ResidualBlock, UpBlock, conv_block, down_block
 from .memory import frames_at_once
 from .motion import FlowPredictor, Motion
+from .official.parts.parts import put_in_place
+from .official.parts.published import PublishedAutoencoder
 from .regions import BackgroundPredictor, RegionPredictor
-from .variants.parts import put_in_place
-from .variants.published import PublishedAutoencoder
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,6 @@
 Here: which command runs, and what becomes of its errors. What the commands do is in `commands`.
 """
 
-import contextlib
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -27,10 +25,6 @@ Latent flow diffusion: an image and a label become a video.
 """
 
 MESSAGE_PREFIX = "lfdm: error: "
-
-
-class UsageError(ValueError):
-    """A command line that asks for something impossible."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,35 +71,13 @@ def run(arguments: list[str]) -> int:
     except ModuleNotFoundError as error:
         if error.name != "tyro":
             raise
-        raise UsageError("the lfdm command needs the package 'tyro': pip install tyro") from None
+        raise ValueError("the lfdm command needs the package 'tyro': pip install tyro") from None
 
     name, rest = arguments[0], arguments[1:]
     if name not in commands.COMMANDS:
-        raise UsageError(f"command {name!r} is not one of: {', '.join(commands.COMMANDS)}")
+        raise commands.UsageError(f"command {name!r} is not one of: {', '.join(commands.COMMANDS)}")
     command = commands.COMMANDS[name]
     return command(rest) or 0
-
-
-def parse(options: type, prog: str, arguments: Sequence[str], **settings):
-    """tyro's parser, with its errors as one line.
-
-    Raises:
-        UsageError: what tyro says against `arguments`.
-        SystemExit: after `--help`.
-    """
-    import tyro
-
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(options, prog=prog, args=list(arguments), **settings)
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-    lines = [line.strip("│ ") for line in complaint.getvalue().splitlines()]
-    lines = [line for line in lines if line and not line.startswith("╭")]
-    end = next((i for i, line in enumerate(lines) if line.startswith(("─", "╰"))), len(lines))
-    raise UsageError(" ".join(lines[:end]).rstrip(".") + f" (see {prog} --help)")
 
 
 def describe(error: BaseException) -> str:

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from .geometry import identity_grid
 from .motion import Motion
-from .variants.autoencoder import corner_grid
-from .variants.published import PublishedDiffusion
+from .official.parts.autoencoder import corner_grid
+from .official.parts.published import PublishedDiffusion
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,7 @@ class GeneratedVideo:
         Raises:
             ValueError: for any other suffix, and for a `scale` below 1.
         """
-        from .data.media import write_gif, write_mp4
+        from .files.media import write_gif, write_mp4
         from .viz import contact_sheet, grid_of_clips
 
         path = check_destination(path)
@@ -81,7 +81,7 @@ class GeneratedVideo:
 
     def _repr_html_(self) -> str:
         """One playing GIF a clip, captioned with its label."""
-        from .data.media import encode_gif
+        from .files.media import encode_gif
 
         scale = max(1, round(160 / self.video.shape[-1]))
         figures = []

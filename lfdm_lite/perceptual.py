@@ -10,7 +10,7 @@ import torch.nn as nn
 from jaxtyping import Float
 from torch import Tensor
 
-from .checkpoints import CheckpointError
+from .files.checkpoints import CheckpointError
 
 VGG_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"  # torchvision's, trained on ImageNet; 575 MB
 

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .autoencoder import LatentFlowAutoencoder
-from .checkpoints import CONFIG_FILE, WEIGHTS_FILE, build, load_weights, read_tensors, save_module
 from .diffusion import GaussianDiffusion
+from .files.checkpoints import CONFIG_FILE, WEIGHTS_FILE, build, load_weights, read_tensors, save_module
+from .files.loading import KIND, find_folder, read_parts
 from .generated import GeneratedVideo
 from .inputs import check_parts, guidance, label_indices, pair_up, whole_number
-from .loading import KIND, find_folder, read_parts
 from .samplers import SAMPLERS, guided, sample
 from .unet3d import UNet3D
 
@@ -142,7 +142,7 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         Raises:
             MediaError: an image that cannot be read, named.
         """
-        from .data.media import crop_resize, read_image
+        from .files.media import crop_resize, read_image
 
         several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
         images = list(image) if several else [image]

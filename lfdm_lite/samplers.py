@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .diffusion import Denoiser, GaussianDiffusion, column
-from .variants.sampling import interior_timesteps
+from .official.parts.sampling import interior_timesteps
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x (b …), t (b,)) -> the network's answer (b …)
 SAMPLERS = ("ddpm", "ddim", "dpm++")

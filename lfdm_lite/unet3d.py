@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from .attention import FramePositions, Frames, LinearSpatialAttention, SpatialAttention, TemporalAttention, sinusoids
 from .memory import keeping_all, keeping_inputs
-from .variants.denoiser import put_in_place
-from .variants.published import PublishedDenoiser
+from .official.parts.denoiser import put_in_place
+from .official.parts.published import PublishedDenoiser
 
 
 @dataclass(frozen=True)

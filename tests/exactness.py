@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from lfdm_lite.data import ProceduralSet
-from lfdm_lite.data.scenes import Clip, Field, Layer, LayerMotion, Rendered, render
+from lfdm_lite.data.drawn.engine.scenes import Clip, Field, Layer, LayerMotion, Rendered, render
 from lfdm_lite.geometry import identity_grid, sample_at
 
 SIZES = (32, 64, 128)

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lfdm_lite.training import saving
+from lfdm_lite.training.engine import saving
 
 from .workers import run_command, start
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lfdm_lite.checkpoints import write_atomically
 from lfdm_lite.data import PROCEDURAL
-from lfdm_lite.data.looks import LOOKS
+from lfdm_lite.data.drawn.engine.looks import LOOKS
+from lfdm_lite.files.checkpoints import write_atomically
 
 FILE = Path(__file__).parent / "data" / "clips.npz"
 INDEX, SIZE, FRAMES = 3, 32, 3

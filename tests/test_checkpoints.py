@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lfdm_lite.checkpoints import (
+from lfdm_lite.files.checkpoints import (
     CheckpointError,
     build,
     load_weights,

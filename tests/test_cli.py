@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lfdm_lite.cli import OVERVIEW, main
-from lfdm_lite.data.media import read_video
+from lfdm_lite.files.media import read_video
 
 from .test_pipeline import LABELS, tiny_model
 

@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from lfdm_lite.data import VideoFolder, clip_index, frame_cache, video_folder
-from lfdm_lite.data.clip_index import cache_folder
-from lfdm_lite.data.frame_cache import FrameCache
-from lfdm_lite.data.media import MediaError, write_gif, write_image, write_mp4
+from lfdm_lite.data import VideoFolder
+from lfdm_lite.data.folders import clip_index, frame_cache, video_folder
+from lfdm_lite.data.folders.clip_index import cache_folder
+from lfdm_lite.data.folders.frame_cache import FrameCache
+from lfdm_lite.files.media import MediaError, write_gif, write_image, write_mp4
 
 from .test_video_folder import grey_clip, write_frames
 

@@ -9,7 +9,7 @@ import torch
 from lfdm_lite.cli import main
 from lfdm_lite.commands import export as export_module
 from lfdm_lite.data import PROCEDURAL, VideoFolder
-from lfdm_lite.data.media import MediaError, read_image, read_video
+from lfdm_lite.files.media import MediaError, read_image, read_video
 
 SIZE, FRAMES = 32, 4
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lfdm_lite.data import Faces
-from lfdm_lite.data.expressions import LABELS, act
-from lfdm_lite.data.portraits import portrait
-from lfdm_lite.data.scenes import render
-from lfdm_lite.data.subjects import subject_look
+from lfdm_lite.data.drawn.acting.expressions import LABELS, act
+from lfdm_lite.data.drawn.engine.scenes import render
+from lfdm_lite.data.drawn.people.portraits import portrait
+from lfdm_lite.data.drawn.people.subjects import subject_look
 
 from .exactness import SIZES, a_few, check_flow, check_rest, check_visibility
 

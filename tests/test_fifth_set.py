@@ -9,8 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfdm_lite.data.procedural import ProceduralSet
-from lfdm_lite.data.scenes import (
+from lfdm_lite.data.drawn.engine.scenes import (
     Layer,
     LayerMotion,
     affine,
@@ -22,6 +21,7 @@ from lfdm_lite.data.scenes import (
     render,
     step,
 )
+from lfdm_lite.data.drawn.procedural import ProceduralSet
 
 from .exactness import SIZES, a_few, check_flow, check_rest, check_visibility
 

@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lfdm_lite.data import PROCEDURAL, Figures
-from lfdm_lite.data.actions import ACTIONS, Key
-from lfdm_lite.data.bodies import figure, subject_build
-from lfdm_lite.data.captured import read
-from lfdm_lite.data.performing import act, glide
-from lfdm_lite.data.scenes import render
-from lfdm_lite.data.skeletons import SIDES, Bones, Camera, reach
-from lfdm_lite.data.subjects import subject_look
+from lfdm_lite.data.drawn.acting.actions import ACTIONS, Key
+from lfdm_lite.data.drawn.acting.captured import read
+from lfdm_lite.data.drawn.acting.performing import act, glide
+from lfdm_lite.data.drawn.acting.skeletons import SIDES, Bones, Camera, reach
+from lfdm_lite.data.drawn.engine.scenes import render
+from lfdm_lite.data.drawn.people.bodies import figure, subject_build
+from lfdm_lite.data.drawn.people.subjects import subject_look
 
 from .exactness import SIZES, a_few, check_flow, check_rest, check_visibility
 
@@ -234,7 +234,7 @@ def test_a_recording_is_read_in_the_axes_of_the_library(tmp_path):
 
 def test_captured_motion_without_the_package_names_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "pybullet_data", None)
-    monkeypatch.setattr("lfdm_lite.data.captured.find_spec", lambda name: None)
+    monkeypatch.setattr("lfdm_lite.data.drawn.acting.captured.find_spec", lambda name: None)
     with pytest.raises(ImportError, match="pip install pybullet"):
         Figures(motion="captured")
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lfdm_lite.data.flow_files import (
+from lfdm_lite.files.flow_files import (
     has_motion,
     read_flo,
     read_kitti_flow,
@@ -17,7 +17,7 @@ from lfdm_lite.data.flow_files import (
     write_kitti_flow,
     write_visible,
 )
-from lfdm_lite.data.media import MediaError
+from lfdm_lite.files.media import MediaError
 from lfdm_lite.flow import in_pixels, normalized
 from lfdm_lite.geometry import identity_grid
 

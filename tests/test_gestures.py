@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lfdm_lite.data import PROCEDURAL, Gestures
-from lfdm_lite.data.gesturing import GESTURES, SIDES, act
-from lfdm_lite.data.hands import Grip, hand
-from lfdm_lite.data.scenes import Layer, LayerMotion, affine, colour, ellipse, everywhere, render
-from lfdm_lite.data.signallers import signaller, subject_kit
-from lfdm_lite.data.sprites import merged
-from lfdm_lite.data.subjects import subject_look
+from lfdm_lite.data.drawn.acting.gesturing import GESTURES, SIDES, act
+from lfdm_lite.data.drawn.engine.scenes import Layer, LayerMotion, affine, colour, ellipse, everywhere, render
+from lfdm_lite.data.drawn.engine.sprites import merged
+from lfdm_lite.data.drawn.people.hands import Grip, hand
+from lfdm_lite.data.drawn.people.signallers import signaller, subject_kit
+from lfdm_lite.data.drawn.people.subjects import subject_look
 
 from .exactness import SIZES, a_few, check_flow, check_rest, check_visibility
 

@@ -98,7 +98,7 @@ def test_commands_that_the_front_pages_name_exist_in_the_makefile():
 
 TEACHING_PATH = (  # what a reader of the book reads from top to bottom
     "geometry", "flow", "layers", "regions", "motion", "autoencoder", "losses", "attention", "unet3d", "diffusion",
-    "samplers", "metrics", "judges", "viz", "pipeline",
+    "samplers", "pipeline",
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lfdm_lite.data.media import (
+from lfdm_lite.files.media import (
     MediaError,
     count_frames,
     crop_resize,
@@ -395,7 +395,7 @@ def test_impossible_requests_to_write_are_refused(tmp_path, write, name):
 
 
 def test_media_metrics_and_pictures_are_imported_without_what_draws_and_decodes():
-    modules = "lfdm_lite.viz, lfdm_lite.metrics, lfdm_lite.data.media, lfdm_lite.data.video_folder"
+    modules = "lfdm_lite.viz, lfdm_lite.evaluation.metrics, lfdm_lite.files.media, lfdm_lite.data.folders.video_folder"
     code = f"import sys, {modules}; print([m for m in ('PIL', 'av', 'IPython', 'matplotlib') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

@@ -9,7 +9,7 @@ import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import roc_auc_score
 
-from lfdm_lite.metrics import (
+from lfdm_lite.evaluation.metrics import (
     Estimate,
     bootstrap,
     flow_magnitude,

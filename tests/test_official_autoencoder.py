@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
-from lfdm_lite.checkpoints import CheckpointError
+from lfdm_lite.files.checkpoints import CheckpointError
 from lfdm_lite.losses import perceptual_loss
 from lfdm_lite.official.autoencoder import (
     PAPER,
@@ -21,8 +21,8 @@ from lfdm_lite.official.autoencoder import (
     to_official,
 )
 from lfdm_lite.official.objective import ObjectiveConfig, StageOneObjective, objective_config
+from lfdm_lite.official.parts.published import with_published
 from lfdm_lite.perceptual import PerceptualFeatures
-from lfdm_lite.variants.published import with_published
 
 from .parity import stage_one, tables
 from .parity.report import Report

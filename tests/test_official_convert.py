@@ -13,15 +13,15 @@ from safetensors.torch import save_file
 
 from lfdm_lite import cli
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
-from lfdm_lite.checkpoints import CheckpointError
 from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion
+from lfdm_lite.files.checkpoints import CheckpointError
 from lfdm_lite.official import autoencoder, denoiser
 from lfdm_lite.official.convert import DM_FILE, LFAE_FILE, VECTORS_FILE, from_official, to_official
 from lfdm_lite.official.labels import read_label_vectors
+from lfdm_lite.official.parts.published import PublishedAutoencoder, PublishedDenoiser
 from lfdm_lite.official.presets import NAMES, PaperModel, paper_model
 from lfdm_lite.pipeline import LFDM
 from lfdm_lite.unet3d import UNet3D
-from lfdm_lite.variants.published import PublishedAutoencoder, PublishedDenoiser
 
 TABLES = Path(__file__).parent / "parity" / "data"
 

@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from lfdm_lite.checkpoints import CheckpointError
 from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion
+from lfdm_lite.files.checkpoints import CheckpointError
 from lfdm_lite.motion import Motion
 from lfdm_lite.official.denoiser import (
     diffusion_config,
@@ -20,10 +20,10 @@ from lfdm_lite.official.denoiser import (
     to_official,
     unet_config,
 )
+from lfdm_lite.official.parts.published import PublishedDenoiser, PublishedDiffusion, with_published
 from lfdm_lite.official.renaming import frequencies, unet_from_official, unet_to_official
 from lfdm_lite.samplers import sample, sampling_path
 from lfdm_lite.unet3d import UNet3D, UNet3DConfig
-from lfdm_lite.variants.published import PublishedDenoiser, PublishedDiffusion, with_published
 
 from .parity import networks, stage_two
 from .parity.report import Report

@@ -9,8 +9,7 @@ from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
 from lfdm_lite.geometry import identity_grid, resize, warp
 from lfdm_lite.layers import AntiAliasedDownsample, conv_block
 from lfdm_lite.motion import Motion, gaussian_heatmaps, sign_of_turn, sparse_motions
-from lfdm_lite.regions import Regions, affine_frame
-from lfdm_lite.variants.autoencoder import (
+from lfdm_lite.official.parts.autoencoder import (
     StridedGaussian,
     TaxicabTransform,
     corner_grid,
@@ -19,8 +18,9 @@ from lfdm_lite.variants.autoencoder import (
     round_heatmaps,
     sign_of_first,
 )
-from lfdm_lite.variants.parts import add_biases
-from lfdm_lite.variants.published import with_published
+from lfdm_lite.official.parts.parts import add_biases
+from lfdm_lite.official.parts.published import with_published
+from lfdm_lite.regions import Regions, affine_frame
 
 TINY = LFAEConfig(
     num_regions=3, width=8, latent_channels=16, num_residual=1, region_width=8, region_depth=2, flow_width=8,

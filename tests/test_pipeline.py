@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lfdm_lite import LFDM, CheckpointError, GaussianDiffusion, GeneratedVideo, LatentFlowAutoencoder, Motion, UNet3D
-from lfdm_lite.data.media import MediaError
+from lfdm_lite.files.media import MediaError
 from lfdm_lite.training.presets import PRESETS
 
 LABELS = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
@@ -226,7 +226,7 @@ def test_what_is_no_picture_is_named(model, tmp_path):
 
 
 def test_videos_are_saved_by_suffix(model, image, tmp_path):
-    from lfdm_lite.data.media import read_video
+    from lfdm_lite.files.media import read_video
 
     result = run(model, image, ["fear", "anger"])
     for name in ("out.gif", "deep/er/out.mp4"):

@@ -4,21 +4,21 @@ from dataclasses import replace
 
 import pytest
 import torch
+from lfdm_lite.data.paper.films.films import LABELS
+from lfdm_lite.data.paper.films.layouts import survey
+from lfdm_lite.data.paper.films.prepare import prepare
 from torch import nn
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
-from lfdm_lite.checkpoints import CheckpointError
 from lfdm_lite.data import PROCEDURAL
-from lfdm_lite.data.paper import LABELS
-from lfdm_lite.data.paper_layouts import survey
-from lfdm_lite.data.prepare import prepare
-from lfdm_lite.judges import VideoClassifier
+from lfdm_lite.evaluation.judges import VideoClassifier
+from lfdm_lite.files.checkpoints import CheckpointError
 from lfdm_lite.perceptual import PerceptualFeatures, load_vgg
 from lfdm_lite.training import PRESETS, DataConfig, train_autoencoder, train_diffusion
-from lfdm_lite.training.clips import build_dataset, cached_clips, draw_clips
 from lfdm_lite.training.full_scale import paper_preset
-from lfdm_lite.training.judge import draw_view
-from lfdm_lite.training.stage_one import AutoencoderObjective
+from lfdm_lite.training.stages.clips import build_dataset, cached_clips, draw_clips
+from lfdm_lite.training.stages.judge import draw_view
+from lfdm_lite.training.stages.stage_one import AutoencoderObjective
 from lfdm_lite.unet3d import UNet3D
 
 from .test_paper_data import mug_tree

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lfdm_lite.data.scenes import (
+from lfdm_lite.data.drawn.engine.scenes import (
     Clip,
     Layer,
     LayerMotion,

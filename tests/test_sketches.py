@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from lfdm_lite.data import PROCEDURAL, Faces, Sketches
-from lfdm_lite.data.looks import LOOKS
-from lfdm_lite.data.scenes import render
+from lfdm_lite.data.drawn.engine.looks import LOOKS
+from lfdm_lite.data.drawn.engine.scenes import render
 
 from .exactness import SIZES, a_few, check_flow, check_rest, check_visibility
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from lfdm_lite.training.engine.core.randomness import step_indices
+from lfdm_lite.training.engine.core.saving import newest_state, save_state
+from lfdm_lite.training.engine.core.schedules import learning_rate
 
 from lfdm_lite.training import PRESETS, train_autoencoder, train_diffusion, train_judge
-from lfdm_lite.training.clips import StaleCacheError, cached_clips, sharded_clips
-from lfdm_lite.training.randomness import step_indices
-from lfdm_lite.training.saving import newest_state, save_state
-from lfdm_lite.training.schedules import learning_rate
+from lfdm_lite.training.stages.clips import StaleCacheError, cached_clips, sharded_clips
 
 TINY = PRESETS["tiny"]
 
@@ -203,7 +203,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_batch(tmp_path)
 
 def test_both_stages_train_on_a_folder_of_mp4_gif_and_frame_folders(tmp_path):
     from lfdm_lite.data import Faces
-    from lfdm_lite.data.media import write_gif, write_image, write_mp4
+    from lfdm_lite.files.media import write_gif, write_image, write_mp4
 
     faces = Faces("train", size=32, num_frames=4, length=12)
     for i in range(12):
@@ -227,7 +227,7 @@ def test_both_stages_train_on_a_folder_of_mp4_gif_and_frame_folders(tmp_path):
 
 
 def test_halves_of_the_clips_hold_every_label_alike():
-    from lfdm_lite.training.evaluation import occurrence
+    from lfdm_lite.evaluation.tables import occurrence
 
     label = torch.arange(24) % 6
     half = occurrence(label) % 2 == 0

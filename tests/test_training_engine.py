@@ -17,32 +17,32 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lfdm_lite.training.engine.core.averaging import WeightAverage
+from lfdm_lite.training.engine.core.core import Engine, Learner
+from lfdm_lite.training.engine.core.randomness import BatchOrder, Examples, generator_of
+from lfdm_lite.training.engine.core.records import Log, read_run
+from lfdm_lite.training.engine.core.schedules import learning_rate
+from lfdm_lite.training.engine.core.stopping import TIME_IS_UP, StopRequest
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lfdm_lite import LFDM, cli
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
-from lfdm_lite.checkpoints import CheckpointError, make_config
+from lfdm_lite.files.checkpoints import CheckpointError, make_config
 from lfdm_lite.training import (
     PRESETS,
     AutoencoderRun,
     DiffusionRun,
-    judge,
     load_autoencoder,
-    saving,
     train_autoencoder,
     train_decoder,
     train_diffusion,
     train_judge,
 )
-from lfdm_lite.training.averaging import WeightAverage
-from lfdm_lite.training.clips import TensorClips, cached_clips
-from lfdm_lite.training.decoder import DECODER
-from lfdm_lite.training.engine import Engine, Learner
-from lfdm_lite.training.randomness import BatchOrder, Examples, generator_of
-from lfdm_lite.training.records import Log, read_run
-from lfdm_lite.training.schedules import learning_rate
-from lfdm_lite.training.stage_one import AutoencoderObjective, draw_pair
-from lfdm_lite.training.stopping import TIME_IS_UP, StopRequest
+from lfdm_lite.training.engine import saving
+from lfdm_lite.training.stages import judge
+from lfdm_lite.training.stages.clips import TensorClips, cached_clips
+from lfdm_lite.training.stages.decoder import DECODER
+from lfdm_lite.training.stages.stage_one import AutoencoderObjective, draw_pair
 
 from .kills import kill_at_random
 from .workers import run_command, start, train_together

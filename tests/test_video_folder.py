@@ -14,8 +14,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from lfdm_lite.data import VideoFolder
-from lfdm_lite.data.media import MediaError, write_gif, write_image, write_mp4
-from lfdm_lite.data.video_folder import frame_indices
+from lfdm_lite.data.folders.video_folder import frame_indices
+from lfdm_lite.files.media import MediaError, write_gif, write_image, write_mp4
 
 from .test_media import write_film
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from lfdm_lite import viz
-from lfdm_lite.data.media import read_image, read_video
+from lfdm_lite.files.media import read_image, read_video
 from lfdm_lite.flow import flow_to_rgb
 
 

@@ -14,8 +14,8 @@ import torch._dynamo  # noqa: F401  (optimizers import it when they are made)
 from torch.overrides import TorchFunctionMode
 
 from lfdm_lite import cli, training
-from lfdm_lite.training import loop, saving
-from lfdm_lite.training.clips import cached_clips
+from lfdm_lite.training.engine import loop, saving
+from lfdm_lite.training.stages.clips import cached_clips
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.workers"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from .common import UsageError
 from .convert import convert
 from .data import data
 from .evaluate import evaluate
@@ -19,3 +20,5 @@ COMMANDS: dict[str, Callable[[list[str]], int | None]] = {
     "info": info,
     "plan": plan,
 }
+
+__all__ = ["COMMANDS", "UsageError"]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from ..cli import UsageError
+from .common import UsageError
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def is_procedural(clips: Clips) -> bool:
 def build(clips: Clips) -> Any:
     """The data set that the options name; of a folder with flow files the items carry flow and visibility too."""
     from ..data import PROCEDURAL, VideoFolder
-    from ..data.flow_files import has_motion
+    from ..files.flow_files import has_motion
 
     if is_procedural(clips):
         return PROCEDURAL[clips.name](

@@ -1,15 +1,21 @@
 """What several `lfdm` commands need."""
 
+import contextlib
+import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import tyro
 from tyro.conf import FlagCreatePairsOff
-
-from ..cli import UsageError
 
 Flag = FlagCreatePairsOff[bool]
 SHIPPED = Path("assets", "checkpoints", "faces64")
+
+
+class UsageError(ValueError):
+    """A command line that asks for something impossible."""
 
 
 def default_checkpoint() -> Path:
@@ -62,3 +68,23 @@ def value_of(option: str, arguments: list[str]) -> str | None:
 def file_name(text: str) -> str:
     """A label or an image's name, fit for a file name everywhere."""
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in text)
+
+
+def parse(options: type, prog: str, arguments: Sequence[str], **settings):
+    """tyro's parser, with its errors as one line.
+
+    Raises:
+        UsageError: what tyro says against `arguments`.
+        SystemExit: after `--help`.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(options, prog=prog, args=list(arguments), **settings)
+    except SystemExit as stop:
+        if not stop.code:
+            raise
+    lines = [line.strip("│ ") for line in complaint.getvalue().splitlines()]
+    lines = [line for line in lines if line and not line.startswith("╭")]
+    end = next((i for i, line in enumerate(lines) if line.startswith(("─", "╰"))), len(lines))
+    raise UsageError(" ".join(lines[:end]).rstrip(".") + f" (see {prog} --help)")

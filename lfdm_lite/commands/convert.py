@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ..cli import UsageError, parse
+from .common import UsageError, parse
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from ..cli import UsageError, parse
-from .common import Flag, pick_device
+from .common import Flag, UsageError, parse, pick_device
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def evaluate(arguments: list[str]) -> None:
     options = parse(Evaluate, "lfdm evaluate", arguments)
     if options.clips < 1:
         raise UsageError(f"--clips is {options.clips}; expected at least 1")
-    from ..checkpoints import read_config
+    from ..files.checkpoints import read_config
     from ..pipeline import find_folder
 
     folder = find_folder(options.checkpoint)
@@ -68,9 +67,9 @@ def evaluate(arguments: list[str]) -> None:
 
 def evaluate_model(folder: Path, options: Evaluate) -> dict[str, Any]:
     """Both stages of a whole model."""
-    from ..judges import VideoClassifier
+    from ..evaluation import tables as evaluation
+    from ..evaluation.judges import VideoClassifier
     from ..pipeline import LFDM
-    from ..training import evaluation
 
     model = LFDM.from_pretrained(folder).to(pick_device(options.device))
     judge = None
@@ -91,7 +90,8 @@ def evaluate_model(folder: Path, options: Evaluate) -> dict[str, Any]:
 
 def evaluate_autoencoder(folder: Path, options: Evaluate) -> dict[str, Any]:
     """Stage one alone."""
-    from ..training import evaluation, load_autoencoder
+    from ..evaluation import tables as evaluation
+    from ..training import load_autoencoder
 
     network = load_autoencoder(folder).to(pick_device(options.device))
     clips = load_clips(options, *trained_at(folder), None)
@@ -100,8 +100,8 @@ def evaluate_autoencoder(folder: Path, options: Evaluate) -> dict[str, Any]:
 
 def evaluate_judge(folder: Path, options: Evaluate) -> dict[str, Any]:
     """How often a judge reads the label of a real clip."""
-    from ..judges import VideoClassifier
-    from ..metrics import label_accuracy
+    from ..evaluation.judges import VideoClassifier
+    from ..evaluation.metrics import label_accuracy
 
     judge = VideoClassifier.load(folder)
     clips = load_clips(options, *trained_at(folder), judge.labels)
@@ -132,7 +132,7 @@ def trained_at(folder: Path) -> tuple[int, int]:
 def load_clips(options: Evaluate, size: int, num_frames: int, labels: list[str] | None) -> dict[str, Any]:
     """The clips to measure on, labelled as `labels` counts."""
     from .. import data
-    from ..training.evaluation import collect
+    from ..evaluation.tables import collect
 
     if options.data in data.PROCEDURAL:
         dataset: Any = data.PROCEDURAL[options.data](
@@ -156,8 +156,8 @@ def load_clips(options: Evaluate, size: int, num_frames: int, labels: list[str] 
 
 def report(results: dict[str, Any], options: Evaluate) -> None:
     """Print the tables; write the figures and what they were measured on."""
-    from ..checkpoints import write_json
-    from ..training.evaluation import as_table
+    from ..evaluation.tables import as_table
+    from ..files.checkpoints import write_json
 
     if not options.quiet:
         for title, figures in results.items():

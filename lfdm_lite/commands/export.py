@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from ..cli import UsageError, parse
 from .clips import Clips, build, is_procedural
-from .common import file_name
+from .common import UsageError, file_name, parse
 
 MADE_FROM = "export.json"  # says what each split in a folder was made from
 
@@ -67,9 +66,9 @@ def export(arguments: list[str]) -> None:
 
 def write_clip(film: Path, item: Callable[[], dict[str, Any]], fps: int, flow: str) -> None:
     """Write what is missing of a clip; the film comes last, so that where it is all is."""
-    from ..data.flow_files import motion_file, motion_path, write_flo, write_kitti_flow, write_visible
-    from ..data.media import write_mp4
-    from ..data.pictures import write_whole
+    from ..files.flow_files import motion_file, motion_path, write_flo, write_kitti_flow, write_visible
+    from ..files.media import write_mp4
+    from ..files.pictures import write_whole
 
     folders = {"flow": motion_path(film, "flow"), "visible": motion_path(film, "visible")}
     suffix, write_flow = (".png", write_kitti_flow) if flow == "kitti" else (".flo", write_flo)
@@ -114,7 +113,7 @@ def write_folder(folder: Path, maps: Any, suffix: str, write: Callable[[Path, An
 def remember(path: Path, clips: Clips) -> None:
     """Write down what a split is made from; refuse to go on with one that was made from something else."""
     from .. import __version__
-    from ..checkpoints import write_json
+    from ..files.checkpoints import write_json
 
     made_from = asdict(clips) | {"version": __version__}
     del made_from["clips"], made_from["split"]  # more clips of the same kind may join
@@ -135,7 +134,7 @@ def remember(path: Path, clips: Clips) -> None:
 
 def update_table(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write a table of clips, whole or not at all; what it listed before stays, save the files listed anew."""
-    from ..checkpoints import write_atomically
+    from ..files.checkpoints import write_atomically
 
     before: list[dict[str, Any]] = []
     if path.exists():

@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from ..cli import UsageError, parse
-from .common import Flag, default_checkpoint, file_name, pick_device
+from .common import Flag, UsageError, default_checkpoint, file_name, parse, pick_device
 
 
 @dataclass(frozen=True)

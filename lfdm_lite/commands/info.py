@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from ..cli import parse
-from .common import default_checkpoint
+from .common import default_checkpoint, parse
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class Info:
 
 def info(arguments: list[str]) -> None:
     options = parse(Info, "lfdm info", arguments)
-    from ..checkpoints import CONFIG_FILE, WEIGHTS_FILE, read_config
+    from ..files.checkpoints import CONFIG_FILE, WEIGHTS_FILE, read_config
     from ..pipeline import find_folder
 
     folder = find_folder(options.checkpoint or default_checkpoint())
@@ -47,14 +46,14 @@ def check(kind: str, folder: Path) -> None:
 
         LFDM.from_pretrained(folder)
     elif kind == "VideoClassifier":
-        from ..judges import VideoClassifier
+        from ..evaluation.judges import VideoClassifier
 
         VideoClassifier.load(folder)
 
 
 def weights_table(folder: Path) -> str:
     """Parameters and precision of every part, from the stored tensors."""
-    from ..checkpoints import read_tensors
+    from ..files.checkpoints import read_tensors
 
     tensors = read_tensors(folder)
     parts: dict[str, list[Any]] = {}
@@ -70,7 +69,7 @@ def weights_table(folder: Path) -> str:
 
 def beside(path: Path) -> Any:
     """A JSON file that may be there."""
-    from ..checkpoints import CheckpointError
+    from ..files.checkpoints import CheckpointError
 
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -7,8 +7,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ..cli import UsageError, parse
-from .common import Flag
+from .common import Flag, UsageError, parse
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,10 @@ def plan(arguments: list[str]) -> None:
         raise UsageError(f"--processes is {options.processes}; expected at least 1")
     if options.memory is not None and options.memory <= 0:
         raise UsageError(f"--memory is {options.memory:g}; expected gigabytes above 0")
-    from ..checkpoints import write_json
+    from ..files.checkpoints import write_json
     from ..training import PRESETS
-    from ..training.planning import describe, plan_stage, spell, with_switches
-    from ..training.trial import try_steps
+    from ..training.planning.plans import describe, plan_stage, spell, with_switches
+    from ..training.planning.trial import try_steps
     from .common import pick_device
 
     if options.preset not in PRESETS:

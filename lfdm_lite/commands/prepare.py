@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ..cli import parse
-from .common import Flag
+from .common import Flag, parse
 
 SHOWN = 20  # lines of a list on the screen; the report has all
 
@@ -36,8 +35,8 @@ class Prepare:
 
 def prepare(arguments: list[str]) -> int:
     options = parse(Prepare, "lfdm data prepare", arguments)
-    from ..data import prepare as library
-    from ..data.paper_layouts import survey
+    from ..data.paper import prepare as library
+    from ..data.paper.layouts import survey
 
     found = survey(options.name, options.source)
     print(found.text(SHOWN), end="\n\n", flush=True)

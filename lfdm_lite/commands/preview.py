@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from ..cli import UsageError, parse
 from .clips import Clips, build
+from .common import UsageError, parse
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def preview(arguments: list[str]) -> None:
     dataset = build(options.clips)
     import torch
 
-    from ..data.media import write_gif
+    from ..files.media import write_gif
     from ..viz import Picture, grid_of_clips
 
     items = [dataset[i] for i in spread(len(dataset), options.clips.clips)]
@@ -80,8 +80,8 @@ def sheet(clips: list[list[Any]], names: list[str], frames: int, scale: int) -> 
     import torch
     import torch.nn.functional as F
 
-    from ..lettering import text_line
     from ..viz import video_strip
+    from ..viz.lettering import text_line
 
     rows = []
     for clip, name in zip(clips, names, strict=True):
@@ -99,8 +99,8 @@ def legend() -> Any:
     """What the colours of the rows mean, (3, h, w)."""
     import torch
 
-    from ..lettering import text_line, text_width
     from ..viz import colour_wheel_picture
+    from ..viz.lettering import text_line, text_width
 
     wheel = colour_wheel_picture(48).image
     words = (

@@ -10,8 +10,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from ..cli import UsageError, parse
-from .common import Flag, pick, value_of
+from .common import Flag, UsageError, parse, pick, value_of
 
 STAGES = ("autoencoder", "diffusion", "decoder", "judge")
 NEEDS = {"diffusion": "autoencoder", "decoder": "checkpoint"}  # the option without which a stage cannot start
@@ -37,8 +36,8 @@ def train(arguments: list[str]) -> int | None:
     """Run one stage; in each of the processes that `accelerate launch` started, if it did."""
     stage, rest = pick("lfdm train", "STAGE", STAGES, arguments)
     from .. import training
-    from ..training.loop import Stopped
-    from ..training.records import read_run
+    from ..training.engine.loop import Stopped
+    from ..training.engine.records import read_run
 
     preset = value_of("--preset", rest) or "faces64"
     if preset not in training.PRESETS:

@@ -7,11 +7,11 @@
 from importlib import import_module
 from typing import Any
 
-from .faces import Faces
-from .figures import Figures
-from .gestures import Gestures
-from .procedural import ProceduralSet
-from .sketches import Sketches
+from .drawn.faces import Faces
+from .drawn.figures import Figures
+from .drawn.gestures import Gestures
+from .drawn.procedural import ProceduralSet
+from .drawn.sketches import Sketches
 
 PROCEDURAL: dict[str, type[ProceduralSet]] = {
     "faces": Faces,
@@ -31,15 +31,12 @@ __all__ = [
     "ProceduralSet",
     "Sketches",
     "VideoFolder",
-    "media",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name == "VideoFolder":
-        return import_module(".video_folder", __name__).VideoFolder
+        return import_module(".folders.video_folder", __name__).VideoFolder
     if name in ("MUG", "MHAD", "NATOPS"):
-        return getattr(import_module(".paper_sets", __name__), name)
-    if name == "media":
-        return import_module(".media", __name__)
+        return getattr(import_module(".paper.sets", __name__), name)
     raise AttributeError(f"module 'lfdm_lite.data' has no attribute {name!r}")

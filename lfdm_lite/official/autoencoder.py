@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from ..autoencoder import LatentFlowAutoencoder, LFAEConfig
-from ..variants.autoencoder import StridedGaussian
-from ..variants.parts import BACKGROUNDS
-from ..variants.published import PublishedAutoencoder
 from .files import AUTOENCODER_PARTS, check_names, compare_constants
+from .parts.autoencoder import StridedGaussian
+from .parts.parts import BACKGROUNDS
+from .parts.published import PublishedAutoencoder
 
 # The network
 

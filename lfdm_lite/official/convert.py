@@ -7,8 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..autoencoder import LatentFlowAutoencoder
-from ..checkpoints import CheckpointError, write_atomically
 from ..diffusion import GaussianDiffusion
+from ..files.checkpoints import CheckpointError, write_atomically
 from ..pipeline import LFDM
 from ..unet3d import UNet3D
 from . import autoencoder, denoiser

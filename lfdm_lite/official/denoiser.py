@@ -10,8 +10,8 @@ from torch import Tensor
 from ..attention import Frames, TemporalAttention
 from ..diffusion import DiffusionConfig, GaussianDiffusion
 from ..unet3d import UNet3D, UNet3DConfig
-from ..variants.published import PublishedDenoiser, PublishedDiffusion
 from .files import check_names, compare_constants
+from .parts.published import PublishedDenoiser, PublishedDiffusion
 from .renaming import frequencies, unet_from_official, unet_to_official
 
 PREFIX = "denoise_fn."

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoints import CheckpointError, write_atomically
+from ..files.checkpoints import CheckpointError, write_atomically
 
 AUTOENCODER_PARTS = ("generator", "region_predictor", "bg_predictor")
 DIFFUSION_PART = "diffusion"

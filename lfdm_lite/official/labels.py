@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..checkpoints import CheckpointError
+from ..files.checkpoints import CheckpointError
 
 TEXT_ENCODER = "bert-base-cased"
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ..autoencoder import LatentFlowAutoencoder
 from ..losses import equivariance_loss, perceptual_loss
-from ..variants.autoencoder import StridedGaussian, TaxicabTransform
-from ..variants.parts import AXIS_SIGNS
+from .parts.autoencoder import StridedGaussian, TaxicabTransform
+from .parts.parts import AXIS_SIGNS
 
 
 @dataclass(frozen=True)

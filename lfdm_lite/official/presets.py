@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ..autoencoder import LFAEConfig
-from ..data.paper import LABELS
+from ..data.paper.films import LABELS
 from ..diffusion import DiffusionConfig
 from ..unet3d import UNet3DConfig
 from .autoencoder import PAPER, lfae_config

@@ -4,11 +4,11 @@ Needs `pip install "lfdm_lite[train]"`.
 """
 
 from .configs import AutoencoderRun, DataConfig, DecoderRun, DiffusionRun, JudgeRun, LoopConfig, OptimConfig
-from .decoder import train_decoder
-from .judge import train_judge
 from .presets import PRESETS, Preset
-from .stage_one import load_autoencoder, train_autoencoder
-from .stage_two import train_diffusion
+from .stages.decoder import train_decoder
+from .stages.judge import train_judge
+from .stages.stage_one import load_autoencoder, train_autoencoder
+from .stages.stage_two import train_diffusion
 
 __all__ = [
     "PRESETS",

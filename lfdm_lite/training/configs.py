@@ -9,7 +9,7 @@ from typing import Literal
 
 from ..autoencoder import LFAEConfig
 from ..diffusion import DiffusionConfig
-from ..judges import VideoClassifierConfig
+from ..evaluation.judges import VideoClassifierConfig
 from ..unet3d import UNet3DConfig
 
 

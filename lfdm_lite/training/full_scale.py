@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from ..autoencoder import LFAEConfig
-from ..judges import VideoClassifierConfig
+from ..evaluation.judges import VideoClassifierConfig
 from ..official.presets import NAMES, paper_model
 from ..unet3d import UNet3DConfig
 from .configs import AutoencoderRun, DataConfig, DecoderRun, DiffusionRun, JudgeRun, LoopConfig, OptimConfig, Preset

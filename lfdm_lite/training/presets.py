@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from ..autoencoder import LFAEConfig
 from ..data import PROCEDURAL
-from ..judges import VideoClassifierConfig
+from ..evaluation.judges import VideoClassifierConfig
 from ..unet3d import UNet3DConfig
 from .configs import AutoencoderRun, DataConfig, DecoderRun, DiffusionRun, JudgeRun, LoopConfig, OptimConfig, Preset
 from .full_scale import FULL_SCALE

@@ -29,6 +29,7 @@ from pathlib import Path
 import straightforward
 import torch
 import torch.nn.functional as F
+from lfdm_lite.training.engine.core.randomness import Examples, Place
 from torch import Tensor, nn
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
@@ -37,9 +38,8 @@ from lfdm_lite.diffusion import GaussianDiffusion
 from lfdm_lite.official import denoiser
 from lfdm_lite.official.autoencoder import lfae_config
 from lfdm_lite.samplers import dpm_solver_step, estimate, guided
-from lfdm_lite.training.clips import TensorClips
-from lfdm_lite.training.randomness import Examples, Place
-from lfdm_lite.training.stage_two import DiffusionObjective, draw_noise
+from lfdm_lite.training.stages.clips import TensorClips
+from lfdm_lite.training.stages.stage_two import DiffusionObjective, draw_noise
 from lfdm_lite.unet3d import UNet3D
 
 TOLERANCE = 1e-4  # of outputs in float32, relative to the largest; both formulations round differently

@@ -14,7 +14,7 @@ from pathlib import Path
 from torch.utils.data import DataLoader, Subset
 
 from lfdm_lite.data import Faces, VideoFolder
-from lfdm_lite.data.media import write_mp4
+from lfdm_lite.files.media import write_mp4
 
 SIZE, FRAMES = 64, 16
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from lfdm_lite.data import PROCEDURAL
-from lfdm_lite.judges import VideoClassifier
+from lfdm_lite.evaluation.judges import VideoClassifier
 
 SIZE, FRAMES, TEST_CLIPS, BATCH, SHIFT = 64, 16, 240, 16, 3
 

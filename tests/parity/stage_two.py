@@ -19,10 +19,10 @@ from lfdm_lite.motion import Motion
 from lfdm_lite.official import autoencoder as official_autoencoder
 from lfdm_lite.official import denoiser
 from lfdm_lite.official.files import AUTOENCODER_PARTS
+from lfdm_lite.official.parts.autoencoder import resize_positions
 from lfdm_lite.official.renaming import unet_to_official
 from lfdm_lite.samplers import estimate, guided, needs_noise, sample, sampling_path
 from lfdm_lite.unet3d import UNet3D
-from lfdm_lite.variants.autoencoder import resize_positions
 
 from . import networks
 from .networks import FOLDER, check_gradients, load_network, official_gradients

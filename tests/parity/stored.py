@@ -9,10 +9,10 @@ from lfdm_lite.motion import Motion
 from lfdm_lite.official import autoencoder as official
 from lfdm_lite.official.files import AUTOENCODER_PARTS
 from lfdm_lite.official.objective import StageOneObjective, objective_config
+from lfdm_lite.official.parts.autoencoder import TaxicabTransform
+from lfdm_lite.official.parts.published import with_published
 from lfdm_lite.perceptual import PerceptualFeatures
 from lfdm_lite.regions import Regions
-from lfdm_lite.variants.autoencoder import TaxicabTransform
-from lfdm_lite.variants.published import with_published
 
 from .report import Golden, Report
 

@@ -1,0 +1,1 @@
+"""Procedural scenes whose true motion is known: `Faces`, `Figures`, `Gestures`, `Sketches`."""

@@ -1,0 +1,1 @@
+"""How drawn people move: expressions of a face, actions of a body, signals of two arms."""

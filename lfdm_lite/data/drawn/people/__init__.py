@@ -1,0 +1,1 @@
+"""Who is drawn: people with their faces, hands, hair and clothes."""

@@ -1,0 +1,123 @@
+"""What all procedural sets share: arguments, splits by subject, and random numbers that depend on the index alone.
+
+A set of its own is a class with three attributes and one method::
+
+    class Balls(ProceduralSet):
+        labels = ("bounce", "roll")
+        key = 0xBA11
+
+        def draw(self, label, subject, rng):
+            return [background(subject), ball(subject, bounce(label, self.num_frames, rng))]
+
+`draw` answers with the layers that `scenes.render` turns into a clip with its true flow and visibility.
+"""
+
+import operator
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from .engine.scenes import Layer, render
+
+
+class Split(NamedTuple):
+    """Whom a split shows, and how many clips it has unless `length` says otherwise."""
+
+    first_subject: int
+    num_subjects: int
+    clips: int
+
+
+class ProceduralSet(Dataset, ABC):
+    """Clips drawn when they are asked for, of subjects who start at rest and act out a label.
+
+    An item is a dictionary: `video` (3, T, H, W) float32 RGB in [0, 1]; `label` int and `label_name`; `subject` int;
+    `flow` (2, T, H, W) float32, backward from every frame to frame 0, normalized; `visible` (1, T, H, W) float32,
+    1 where the pixel's source can be seen in frame 0. Frame 0 is at rest and says nothing about the label.
+
+    Item i depends on split, seed and i alone: not on `length`, on what was drawn before it, or on the workers.
+
+    Args:
+        split: "train", "val" or "test"; no subject is in two splits.
+        size: height and width, 32 to 256 pixels. The same index shows the same clip at every size.
+        num_frames: at least 1. The same index shows the same clip, sampled more or less finely.
+        length: number of clips; by default what `splits` says.
+        seed: another seed is another set of clips, of the same people.
+
+    Raises:
+        ValueError: if an argument is not one of these.
+        IndexError: from `clips[i]`, if there is no clip `i`. Negative indices count from the end.
+    """
+
+    labels: ClassVar[tuple[str, ...]]
+    key: ClassVar[int]  # keeps the random numbers of this set apart from those of others
+    splits: ClassVar[dict[str, Split]] = {
+        "train": Split(0, 2000, 6000),
+        "val": Split(2000, 200, 300),
+        "test": Split(2200, 200, 300),
+    }
+
+    def __init__(
+        self, split: str = "train", size: int = 64, num_frames: int = 16, length: int | None = None, seed: int = 0
+    ) -> None:
+        if split not in self.splits:
+            raise ValueError(f"split {split!r} is not one of: {', '.join(self.splits)}")
+        if not _is_int(size) or not 32 <= size <= 256:
+            raise ValueError(f"size is {size!r}; give a whole number of pixels from 32 to 256")
+        if not _is_int(num_frames) or num_frames < 1:
+            raise ValueError(f"num_frames is {num_frames!r}; give a whole number, 1 or more")
+        if length is not None and (not _is_int(length) or length < 1):
+            raise ValueError(f"length is {length!r}; give a whole number of clips, 1 or more, or None")
+        if not _is_int(seed) or seed < 0:
+            raise ValueError(f"seed is {seed!r}; give a whole number, 0 or more")
+        self.split, self.size, self.num_frames, self.seed = split, size, num_frames, seed
+        self.length = self.splits[split].clips if length is None else length
+
+    @abstractmethod
+    def draw(self, label: str, subject: int, rng: np.random.Generator) -> list[Layer]:
+        """The layers of one clip of `self.num_frames` frames, back to front.
+
+        Args:
+            label: one of `labels`; frame 0 must not show which.
+            subject: who acts; the look depends on this number alone.
+            rng: what varies between clips. Draw the same numbers in the same order whatever the label, and none that
+                depends on `size` or `num_frames`.
+        """
+
+    def __len__(self) -> int:
+        return self.length
+
+    def scene(self, index: int) -> tuple[list[Layer], int, int]:
+        """The layers of clip `index`, its label and its subject: what `self[index]` draws."""
+        try:
+            given, index = index, operator.index(index)
+        except TypeError:
+            raise TypeError(f"a clip's index is a whole number, got {index!r}") from None
+        index = index + self.length if index < 0 else index
+        if not 0 <= index < self.length:
+            raise IndexError(f"there is no clip {given}: {self.split!r} has {self.length} (0 to {self.length - 1})")
+        label = index % len(self.labels)
+        # Who acts, and how, are drawn apart from the label; Philox gives the same numbers on every platform.
+        entropy = (self.key, list(self.splits).index(self.split), self.seed, index)
+        rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
+        first, number, _ = self.splits[self.split]
+        subject = first + int(rng.integers(number))
+        return self.draw(self.labels[label], subject, rng), label, subject
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        layers, label, subject = self.scene(index)
+        video, flow, visible, _ = render(layers, self.size, self.num_frames)
+        return {
+            "video": video,
+            "label": label,
+            "label_name": self.labels[label],
+            "subject": subject,
+            "flow": flow,
+            "visible": visible.float(),
+        }
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)

@@ -1,0 +1,127 @@
+"""Networks that look at videos for a metric: a small video classifier, whose features also serve Fréchet distances.
+
+A judge is trained on real training clips alone and never takes part in training or choosing what it judges.
+"""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..files import checkpoints
+
+
+@dataclass(frozen=True)
+class VideoClassifierConfig:
+    """The shape of a `VideoClassifier`; the defaults hold 0.41 M numbers."""
+
+    num_labels: int = 6  # classes
+    channels: tuple[int, ...] = (24, 48, 64, 96)  # of the 2-D convolutions; each halves height and width
+    grid: int = 4  # the last map is averaged to grid x grid cells, which keeps where in the picture something moves
+    temporal_channels: int = 128  # of the convolutions along time
+    feature_dim: int = 64  # length of the feature vector that Fréchet distances compare
+    groups: int = 8  # of every GroupNorm; divides all channel counts
+
+    def __post_init__(self) -> None:
+        if self.num_labels < 2:
+            raise ValueError(f"num_labels is {self.num_labels}; a classifier needs at least 2")
+        for channels in (*self.channels, self.temporal_channels):
+            if channels % self.groups:
+                raise ValueError(f"{channels} channels are not divisible by groups={self.groups}")
+
+
+class VideoClassifier(nn.Module):
+    """A video becomes one logit per label: strided 2-D convolutions on every frame, then convolutions along time.
+
+    Each frame is seen together with its difference from frame 0, which is at rest in all our data.
+    """
+
+    def __init__(self, config: VideoClassifierConfig | int = VideoClassifierConfig()) -> None:
+        super().__init__()
+        config = VideoClassifierConfig(num_labels=config) if isinstance(config, int) else config
+        self.config = config
+        self.labels = [str(i) for i in range(config.num_labels)]  # their names; whoever trains the judge sets them
+        frame_layers = []
+        previous = 6  # a frame and its difference from frame 0
+        for channels in config.channels:
+            frame_layers += [
+                nn.Conv2d(previous, channels, 3, stride=2, padding=1),
+                nn.GroupNorm(config.groups, channels),
+                nn.SiLU(),
+            ]
+            previous = channels
+        self.frames = nn.Sequential(*frame_layers, nn.AdaptiveAvgPool2d(config.grid), nn.Flatten())
+        width = config.temporal_channels
+        self.project = nn.Conv1d(previous * config.grid**2, width, 1)
+        self.time = nn.Sequential(
+            nn.GroupNorm(config.groups, width),
+            nn.SiLU(),
+            nn.Conv1d(width, width, 3, padding=1),
+            nn.GroupNorm(config.groups, width),
+            nn.SiLU(),
+            nn.Conv1d(width, width, 3, padding=1),
+            nn.SiLU(),
+        )
+        self.summary = nn.Sequential(nn.Linear(2 * width, config.feature_dim), nn.SiLU())
+        self.classify = nn.Linear(config.feature_dim, config.num_labels)
+
+    def features(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
+        """Describe each video by a vector, `config.feature_dim` numbers long, without units.
+
+        Args:
+            video: RGB in [0, 1], any length; height and width at least 16.
+        """
+        change = video - video[:, :, :1]
+        frames = rearrange(torch.cat([2 * video - 1, 2 * change], dim=1), "b c t h w -> (b t) c h w")
+        maps = self.frames(frames)  # (b t) c*grid*grid
+        track = self.project(rearrange(maps, "(b t) c -> b c t", b=len(video)))
+        track = self.time(track)  # b temporal_channels t
+        return self.summary(torch.cat([track.mean(dim=2), track.amax(dim=2)], dim=1))
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b labels"]:
+        """Logits of the labels for each video (RGB in [0, 1])."""
+        return self.classify(self.features(video))
+
+    @torch.no_grad()
+    def probabilities(self, video: Float[Tensor, "b 3 t h w"], batch_size: int = 32) -> Float[Tensor, "b labels"]:
+        """The probability of each label (rows sum to 1), without gradients, `batch_size` videos at a time."""
+        logits = [self(chunk) for chunk in video.split(batch_size)]
+        return F.softmax(torch.cat(logits), dim=1)
+
+    def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
+        """Write `config.json` (with `labels`) and `model.safetensors`, each whole or not at all.
+
+        Args:
+            folder: created if needed.
+            dtype: store the parameters in this precision, e.g. `torch.float16`.
+
+        Raises:
+            ValueError: if `labels` does not name each of the config's labels.
+        """
+        labels = [str(name) for name in self.labels]
+        if len(labels) != self.config.num_labels:
+            raise ValueError(f"got {len(labels)} names for a classifier of {self.config.num_labels} labels")
+        return checkpoints.save_module(
+            folder, self, "VideoClassifier", {"labels": labels, "model": asdict(self.config)}, dtype
+        )
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "VideoClassifier":
+        """Read a classifier that `save` wrote, in evaluation mode; the labels' names are in its `labels`.
+
+        Raises:
+            CheckpointError: the folder does not hold a whole, fitting checkpoint.
+        """
+        config_file = Path(folder) / "config.json"
+        stored = checkpoints.read_config(folder, "VideoClassifier")
+        labels, values = checkpoints.read_fields(stored, ("labels", "model"), config_file)
+        config = checkpoints.make_config(VideoClassifierConfig, values, f"{config_file}: model")
+        labels = checkpoints.read_labels(labels, config.num_labels, config_file)
+        classifier = checkpoints.build(lambda: cls(config), config_file)
+        checkpoints.load_weights(classifier, checkpoints.read_tensors(folder), folder)
+        classifier.labels = labels
+        return classifier.eval()

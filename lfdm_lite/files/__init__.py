@@ -1,0 +1,1 @@
+"""What lies on disk: checkpoints, pictures, films and flow files, read and written whole or not at all."""

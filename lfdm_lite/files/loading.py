@@ -1,0 +1,68 @@
+"""What `LFDM.from_pretrained` reads: where a checkpoint lies, and the parts that its config describes."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from ..autoencoder import LatentFlowAutoencoder, LFAEConfig
+from ..diffusion import DiffusionConfig, GaussianDiffusion
+from ..unet3d import UNet3D, UNet3DConfig
+from .checkpoints import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    CheckpointError,
+    build,
+    make_config,
+    read_config,
+    read_fields,
+    read_labels,
+)
+
+KIND = "LFDM"
+FIELDS = ("labels", "image_size", "guidance_scale", "autoencoder", "unet", "diffusion")
+
+
+def find_folder(name: str | Path, **options: Any) -> Path:
+    """The local folder of a checkpoint: `name` itself, or where a download from the Hugging Face Hub put it.
+
+    Raises:
+        CheckpointError: neither.
+    """
+    path = Path(name).expanduser()
+    hub_id = isinstance(name, str) and re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and not path.parent.exists()
+    if path.exists() or not hub_id:
+        return path  # whether it holds a checkpoint is for the reader of its config to say
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE], **options))
+    except Exception as error:  # whatever the network, the hub and their libraries may raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].removeprefix("Got: ")
+        raise CheckpointError(
+            f"{name!r} is no folder here and could not be fetched from the Hugging Face Hub: {reason}"
+        ) from error
+
+
+def read_parts(folder: Path) -> dict[str, Any]:
+    """The arguments of `LFDM`, networks with fresh weights among them, as a checkpoint's config describes them.
+
+    Raises:
+        CheckpointError: no config there, or one that does not fit; the message names what.
+    """
+    where = folder / CONFIG_FILE
+    labels, image_size, scale, *values = read_fields(read_config(folder, KIND), FIELDS, where)
+    autoencoder, unet, diffusion = (
+        make_config(cls, part, f"{where}: {name}")
+        for cls, part, name in zip((LFAEConfig, UNet3DConfig, DiffusionConfig), values, FIELDS[3:], strict=True)
+    )
+    read_labels(labels, unet.num_labels, where)
+    if not isinstance(image_size, int) or not isinstance(scale, int | float):
+        raise CheckpointError(f"{where}: image_size {image_size!r} and guidance_scale {scale!r} must be numbers")
+    return {
+        "autoencoder": build(lambda: LatentFlowAutoencoder(autoencoder), f"{where}: autoencoder"),
+        "unet": build(lambda: UNet3D(unet), f"{where}: unet"),
+        "diffusion": build(lambda: GaussianDiffusion(diffusion), f"{where}: diffusion"),
+        "labels": labels,
+        "image_size": image_size,
+        "guidance_scale": scale,
+    }

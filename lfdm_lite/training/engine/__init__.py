@@ -1,0 +1,1 @@
+"""How any stage is trained: one loop that can be interrupted at any moment and goes on as if it had not been."""

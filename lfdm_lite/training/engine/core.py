@@ -1,0 +1,255 @@
+"""What carries a run out: its processes and devices, the optimizer, and the average of the weights.
+
+An *objective* is a module that holds the network to train (`network`) and whose `forward(batch)` returns a dictionary
+of scalar losses, each a mean over the batch, the total under "loss". So the mean over processes, and over the parts of
+a batch, is the loss of the whole batch, and its gradient likewise.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
+
+from ..configs import LoopConfig
+from .averaging import WeightAverage
+from .randomness import BatchOrder, Examples, key_of
+from .records import check_tracker, prepare_folder
+from .schedules import ema_decay, learning_rate
+from .stopping import ignore_signals
+
+PATIENCE = timedelta(hours=6)  # how long processes wait for one that draws clips, validates or saves
+
+
+class Engine:
+    """The processes of one run, the device of each, and the run's folder.
+
+    Started plainly there is one process; `accelerate launch` starts several, on one machine or on many.
+
+    Args:
+        config: of the run; its `loop` and `optim` are read.
+        out: folder of the run.
+        resume: `out` may hold a run of the same config.
+
+    Raises:
+        ValueError: what the config asks for cannot be had here, or `out` holds another run.
+    """
+
+    def __init__(self, config: Any, out: Path, resume: bool = False):
+        from accelerate import Accelerator
+        from accelerate.state import AcceleratorState, GradientState
+        from accelerate.utils import GradientAccumulationPlugin, InitProcessGroupKwargs
+
+        self.config, self.out, self.began = config, Path(out), time.monotonic()
+        loop: LoopConfig = config.loop
+        gpu = torch.cuda.is_available()
+        if loop.precision == "fp16" and not gpu:
+            raise ValueError("precision fp16 needs a GPU; choose --precision bf16 or no")
+        if loop.tracker != "none":
+            check_tracker(loop.tracker)
+        AcceleratorState._reset_state()  # an earlier run in this process may have had another precision
+        GradientState._reset_state()
+        self.accelerator = Accelerator(
+            cpu=not gpu,
+            mixed_precision=loop.precision,
+            gradient_accumulation_plugin=GradientAccumulationPlugin(
+                num_steps=loop.accumulate, sync_with_dataloader=False
+            ),
+            dynamo_backend="inductor" if loop.compile else None,
+            log_with=None if loop.tracker == "none" else loop.tracker,
+            project_dir=str(out),
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
+        self.device, self.processes = self.accelerator.device, self.accelerator.num_processes
+        self.main, self.alone = self.accelerator.is_main_process, self.processes == 1
+        BatchOrder(0, 1, config.optim.batch_size, self.processes, loop.accumulate)  # refused before anything is written
+        if config.optim.batch_norm == "all" and self.device.type == "cpu" and not self.alone:
+            raise ValueError("batch_norm 'all' needs GPUs: torch synchronizes batch norms there alone")
+        name = torch.cuda.get_device_name(self.device) if gpu else "cpu"
+        self.recipe = prepare_folder(self.out, config, resume, self.processes, name) if self.main else {}
+        self.seconds_before = 0.0
+
+    @property
+    def cache(self) -> Path:
+        """Where clips and motions are kept, beside the run, so that runs share them."""
+        return self.out.parent / "cache"
+
+    @property
+    def seconds(self) -> float:
+        """That the run has taken so far, in this process and before."""
+        return round(self.seconds_before + time.monotonic() - self.began, 1)
+
+    @property
+    def shows_progress(self) -> bool:
+        """Whether this process draws the run's progress bars."""
+        return self.main and self.config.loop.progress
+
+    def due(self, done: int, every: int, last: bool = False) -> bool:
+        """Whether what happens every few steps (0: never) happens after step `done`; `last`: at the end too."""
+        return (every > 0 and done % every == 0) or (last and done == self.config.optim.steps)
+
+    def reads_after(self, done: int) -> bool:
+        """Whether losses are looked at after step `done`: before anything that depends on them, in all processes."""
+        loop = self.config.loop
+        often = (loop.log_every, loop.validate_every, loop.sample_every, loop.save_every)
+        return any(self.due(done, every, last=True) for every in often)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        self.accelerator.wait_for_everyone()
+
+    def build(self, make: Callable[[], nn.Module]) -> nn.Module:
+        """A new network, whose initial weights depend on the run's seed alone."""
+        torch.manual_seed(self.config.loop.seed)
+        return make()
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over processes."""
+        return self.accelerator.reduce(values, "mean")
+
+    def largest(self, value: int) -> int:
+        """The largest of all processes' values."""
+        if self.alone:
+            return value
+        return int(self.accelerator.gather(torch.tensor([value], device=self.device)).max())
+
+    def from_main(self, value: Any) -> Any:
+        """What the main process has."""
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([value])[0]
+
+    @contextmanager
+    def on_this_machine(self) -> Iterator[None]:
+        """The first process of each machine before the others."""
+        with self.accelerator.local_main_process_first():
+            yield
+
+    def batches(
+        self, examples: Examples, order: BatchOrder, start: int, stop: int
+    ) -> Iterator[list[dict[str, Tensor]]]:
+        """This process's parts of each batch, prepared ahead by `loop.workers` processes."""
+        gpu = self.device.type == "cuda"
+        workers = self.config.loop.workers
+        workers = (4 if gpu else 0) if workers is None else workers
+        places = order.of_process(self.accelerator.process_index, start, stop)
+        loader = iter(
+            DataLoader(
+                examples,
+                batch_sampler=places,
+                num_workers=workers,
+                worker_init_fn=ignore_signals if workers else None,
+                prefetch_factor=4 if workers else None,
+                pin_memory=gpu,
+            )
+        )
+        for _ in range(start, stop):
+            yield [next(loader) for _ in range(order.parts)]
+
+
+class Learner:
+    """A network in training: one `step` after another, and all that a checkpoint must hold.
+
+    Attributes:
+        network: what is trained; parameters that need no gradient stay as they are.
+        average: the moving average of its weights.
+    """
+
+    def __init__(self, objective: nn.Module, engine: Engine):
+        optim, loop = engine.config.optim, engine.config.loop
+        self.optim, self.loop, self.engine = optim, loop, engine
+        network: nn.Module = objective.network
+        if optim.batch_norm == "all" and not engine.alone:
+            nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        objective.to(engine.device)
+        if loop.channels_last:
+            network.to(memory_format=torch.channels_last)
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(
+            self.parameters, optim.learning_rate, optim.betas, weight_decay=optim.weight_decay, fused=loop.fused
+        )
+        objective.train()
+        if optim.batch_norm == "frozen":
+            set_batch_norms(network, training=False)
+        self.network = network
+        self.objective, self.optimizer = engine.accelerator.prepare(objective, optimizer)
+        self.average = WeightAverage(network)
+
+    def step(self, parts: list[dict[str, Tensor]], step: int) -> dict[str, Tensor]:
+        """One optimizer step on the parts of a batch; nothing here waits for the device.
+
+        Returns:
+            This process's mean losses, and the norm of the gradient before it was clipped.
+        """
+        accelerator, losses = self.engine.accelerator, {}
+        torch.manual_seed(key_of(self.loop.seed, step, -1 - accelerator.process_index))  # what a network draws itself
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(step, self.optim)
+        for part in parts:
+            batch = {name: value.to(self.engine.device, non_blocking=True) for name, value in part.items()}
+            with accelerator.accumulate(self.objective):
+                found = self.objective(batch)
+                accelerator.backward(found["loss"])
+                if accelerator.sync_gradients:
+                    norm = accelerator.clip_grad_norm_(self.parameters, self.optim.clip or math.inf)
+                self.optimizer.step()  # these two do nothing before the last part
+                self.optimizer.zero_grad()
+            for name, value in found.items():
+                losses[name] = losses.get(name, 0) + value.detach() / len(parts)
+        self.average.update(ema_decay(step, self.optim))
+        return losses | {"gradient": norm}
+
+    def state(self) -> dict[str, Any]:
+        """All that `restore` needs; the schedule and the data's order follow from the step."""
+        state = {"network": self.network.state_dict(), "average": self.average.module.state_dict()}
+        state |= {"optimizer": self.optimizer.state_dict()}
+        scaler = self.engine.accelerator.scaler
+        return state | ({"scaler": scaler.state_dict()} if scaler is not None else {})
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to what `state` returned, on this device, in any number of processes."""
+        self.network.load_state_dict(state["network"])
+        self.average.module.load_state_dict(state["average"])
+        for group in state["optimizer"]["param_groups"]:
+            group["fused"] = self.loop.fused  # of this device, whatever the run began on
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.engine.accelerator.scaler is not None and "scaler" in state:
+            self.engine.accelerator.scaler.load_state_dict(state["scaler"])
+
+    @torch.no_grad()
+    def average_does(self, what: Callable[[nn.Module], Any]) -> Any:
+        """What the averaged network is worth, or draws."""
+        return what(self.average.module)
+
+
+class Meter:
+    """The losses since the last reading; they stay on the device until they are read."""
+
+    def __init__(self, engine: Engine):
+        self.engine, self.steps, self.losses = engine, [], []
+
+    def add(self, step: int, losses: dict[str, Tensor]) -> None:
+        self.names = list(losses)
+        self.steps.append(step)
+        self.losses.append(torch.stack([value.float() for value in losses.values()]))
+
+    def read(self) -> dict[int, dict[str, float]]:
+        """Of each step since the last reading, the losses of the whole batch."""
+        values = self.engine.mean(torch.stack(self.losses)).tolist()
+        read = {step: dict(zip(self.names, row, strict=True)) for step, row in zip(self.steps, values, strict=True)}
+        self.steps, self.losses = [], []
+        return read
+
+
+def set_batch_norms(network: nn.Module, training: bool) -> None:
+    """Let batch norms use the statistics of the batch (training), or those they have stored."""
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.train(training)

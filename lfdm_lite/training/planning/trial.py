@@ -1,0 +1,194 @@
+"""A few steps of a run on random clips, in a process of their own: what they cost, without drawing any data.
+
+`python -m lfdm_lite.training.planning.trial` reads what to try as JSON, and prints what it found as JSON.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import UInt8
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from ...autoencoder import LatentFlowAutoencoder, LFAEConfig
+from ...diffusion import GaussianDiffusion
+from ...files.checkpoints import make_config
+from ...perceptual import PerceptualFeatures
+from ...pipeline import LFDM
+from ...unet3d import UNet3D
+from ..configs import AutoencoderRun, DiffusionRun
+from ..engine.core import Engine, Learner
+from ..engine.measuring import PeakMemory, matrix_rate, seconds_of
+from ..engine.randomness import BatchOrder, Examples, Item
+from ..stages.stage_one import AutoencoderObjective, draw_pair, picture, reconstruction_psnr
+from ..stages.stage_two import DiffusionObjective, draw_noise, sample_grid
+from .profiling import profile_step
+
+Run = AutoencoderRun | DiffusionRun
+RUNS = {"autoencoder": AutoencoderRun, "diffusion": DiffusionRun}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a few steps with batches of `part` examples cost."""
+
+    part: int  # examples at once
+    seconds: float  # median of a step
+    peak: int  # bytes, in steps and between them
+    flops: int  # floating-point operations of a step, 2 for a multiplication with its addition
+    device: str
+    parameters: int
+    rate: float = 0.0  # floating-point operations a second of a large matrix product here
+
+
+class OutOfMemory(RuntimeError):
+    """A trial did not fit."""
+
+
+class RandomClips(Dataset):
+    """Clips of noise with the shapes that a run sees."""
+
+    def __init__(self, config: Run, count: int, stride: int):
+        self.config, self.count, self.stride = config, count, stride
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Item:
+        data = self.config.data
+        if isinstance(self.config, AutoencoderRun):
+            return {"video": torch.randint(256, (3, data.num_frames, data.size, data.size), dtype=torch.uint8)}
+        unet, side = self.config.unet, data.size // self.stride
+        return {
+            "features": torch.randn(unet.feature_channels, side, side).half(),
+            "flow": torch.randn(2, data.num_frames, side, side).half(),
+            "occlusion": torch.rand(1, data.num_frames, side, side).half(),
+            "label": 0,
+        }
+
+
+def objective_of(config: Run, engine: Engine, stride: int) -> tuple[nn.Module, Any]:
+    """What such a run trains, and how it draws an example. The perceptual network has random weights."""
+    if isinstance(config, AutoencoderRun):
+        network = engine.build(lambda: LatentFlowAutoencoder(config.model))
+        features = PerceptualFeatures() if config.perceptual_weight else None
+        return AutoencoderObjective(network, config, features), partial(draw_pair, from_rest=config.from_rest)
+    diffusion = GaussianDiffusion(config.diffusion)
+    network = engine.build(lambda: UNet3D(config.unet))
+    network.checkpointing = config.checkpointing
+    draw = partial(draw_noise, diffusion=diffusion, stride=stride, labels=config.unet.num_labels)
+    return DiffusionObjective(network, GaussianDiffusion(config.diffusion), None), draw
+
+
+def batches_of(config: Run, engine: Engine, draw: Any, steps: int, stride: int) -> Iterator[list[dict[str, Tensor]]]:
+    """Batches as the run would see them."""
+    clips = RandomClips(config, 2 * config.optim.batch_size, stride)
+    order = BatchOrder(0, len(clips), config.optim.batch_size)
+    return engine.batches(Examples(clips, draw, 0), order, 0, steps)
+
+
+def look(config: Run, learner: Learner, autoencoder: LFAEConfig, folder: Path) -> None:
+    """What the run does between steps, on clips of noise: validate stage one, draw a picture of either stage."""
+    data, path = config.data, folder / "picture.png"
+    shape = (3, data.num_frames, data.size, data.size)
+
+    def noise(count: int) -> UInt8[Tensor, "n 3 t h w"]:
+        return torch.randint(256, (min(count, data.val_clips), *shape), dtype=torch.uint8)
+
+    def look_at(network: nn.Module) -> None:
+        if isinstance(config, AutoencoderRun):
+            reconstruction_psnr(network, noise(4))
+            return picture(network, noise(6), path)
+        labels = [str(i) for i in range(config.unet.num_labels)]
+        stage_one = LatentFlowAutoencoder(autoencoder).eval().to(learner.engine.device)
+        model = LFDM(stage_one, network, GaussianDiffusion(config.diffusion), labels=labels, image_size=data.size)
+        sample_grid(model, [{"video": video} for video in noise(len(labels))], path, steps=1)
+
+    learner.average_does(look_at)
+
+
+def try_here(config: Run, part: int, steps: int, autoencoder: LFAEConfig, profile: str | None = None) -> Trial:
+    """Make a few steps with batches of `part`, after one that warms up, and draw a picture as the run does.
+
+    Args:
+        autoencoder: of stage one, which stage two works on.
+        profile: a folder; one more step is profiled there, and no picture drawn.
+    """
+    stride = autoencoder.latent_stride
+    loop = replace(config.loop, accumulate=1, tracker="none", workers=0)
+    config = replace(config, optim=replace(config.optim, batch_size=part, warmup=0, schedule="constant"), loop=loop)
+    with tempfile.TemporaryDirectory() as folder:
+        engine = Engine(config, Path(folder))
+        with PeakMemory(engine.device) as memory:
+            objective, draw = objective_of(config, engine, stride)
+            learner = Learner(objective, engine)
+            batches = list(batches_of(config, engine, draw, steps + 1, stride))
+            flops = count_flops(lambda: learner.step(batches[0], 0))
+            times = [seconds_of(lambda i=i: learner.step(batches[i], i), engine.device) for i in range(1, steps + 1)]
+            if profile is None:
+                look(config, learner, autoencoder, Path(folder))
+        if profile:
+            profile_step(lambda: learner.step(batches[0], 0), engine.device, Path(profile))
+        name = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else "cpu"
+        parameters = sum(p.numel() for p in objective.network.parameters())
+        rate = matrix_rate(engine.device, config.loop.precision) if profile is None else 0.0
+        return Trial(part, statistics.median(times), memory.peak, flops, name, parameters, rate)
+
+
+def count_flops(work: Any) -> int:
+    """Floating-point operations of matrix products and convolutions, what is computed twice counted twice."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def try_steps(
+    config: Run,
+    part: int,
+    autoencoder: LFAEConfig,
+    steps: int = 3,
+    profile: Path | None = None,
+) -> Trial:
+    """`try_here` in a process of its own, so that its peak of memory is its own.
+
+    Raises:
+        OutOfMemory: it did not fit.
+        RuntimeError: it failed otherwise; with the last line that it printed.
+    """
+    stage = "autoencoder" if isinstance(config, AutoencoderRun) else "diffusion"
+    asked = {"stage": stage, "config": asdict(config), "part": part, "steps": steps}
+    asked |= {"autoencoder": asdict(autoencoder), "profile": str(profile) if profile else None}
+    done = subprocess.run(
+        [sys.executable, "-m", "lfdm_lite.training.planning.trial"],
+        input=json.dumps(asked),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode == 0:
+        return Trial(**json.loads(done.stdout.splitlines()[-1]))
+    last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+    if done.returncode < 0 or "out of memory" in last.lower() or "can't allocate memory" in last.lower():
+        raise OutOfMemory(f"{part} at once did not fit: {last}")
+    raise RuntimeError(f"the trial of the {stage} with {part} at once failed: {last}")
+
+
+def main() -> None:
+    asked = json.load(sys.stdin)
+    config = make_config(RUNS[asked.pop("stage")], asked.pop("config"), "the run to try")
+    autoencoder = make_config(LFAEConfig, asked.pop("autoencoder"), "the run to try")
+    print(json.dumps(asdict(try_here(config, autoencoder=autoencoder, **asked))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,196 @@
+"""Stage two: train the diffusion model on the motions that the frozen auto-encoder sees."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.utils.data import default_collate
+
+from ...autoencoder import LatentFlowAutoencoder
+from ...diffusion import GaussianDiffusion
+from ...motion import Motion
+from ...pipeline import LFDM
+from ...unet3d import UNet3D
+from ..configs import DataConfig, DiffusionRun
+from ..engine.core import Engine
+from ..engine.loop import fit
+from ..engine.randomness import Item, generator_of
+from .clips import (
+    ShardedClips,
+    TensorClips,
+    Together,
+    build_dataset,
+    cached_clips,
+    fingerprint,
+    sharded_clips,
+    to_float,
+    weights_fingerprint,
+)
+from .samples import save_rows
+from .stage_one import load_autoencoder
+
+
+@torch.no_grad()
+def see_motion(network: LatentFlowAutoencoder, video: UInt8[Tensor, "b 3 t h w"]) -> dict[str, Tensor]:
+    """What stage two needs of each clip: latent of frame 0, flow and occlusion of all frames. No decoder runs."""
+    clips = to_float(video)
+    flow, occlusion = network.estimate_motion(clips[:, :, 0], clips)
+    return {"features": network.encode(clips[:, :, 0]), "flow": flow, "occlusion": occlusion}
+
+
+def cached_motions(
+    network: LatentFlowAutoencoder,
+    data: DataConfig,
+    split: str,
+    folder: Path,
+    clips: ShardedClips,
+    engine: Engine | None = None,
+) -> ShardedClips:
+    """`see_motion` of every clip, computed once, kept on disk in half precision.
+
+    Raises:
+        StaleCacheError: the folder's cache is of another auto-encoder or of other clips.
+    """
+    made_from = {"autoencoder": weights_fingerprint(network), "clips": len(clips), "split": split}
+    made_from |= {"data": fingerprint(vars(data))}
+    device = next(network.parameters()).device
+
+    def make(indices: range) -> dict[str, Tensor]:
+        video = torch.stack([clips[i]["video"] for i in indices])
+        parts = [see_motion(network, part.to(device)) for part in video.split(10)]
+        return {name: torch.cat([p[name] for p in parts]).half().cpu() for name in parts[0]}
+
+    return sharded_clips(folder / f"motions-{split}", made_from, len(clips), make, f"{split} motions", engine)
+
+
+def draw_noise(clip: Item, generator: torch.Generator, diffusion: GaussianDiffusion, stride: int, labels: int) -> Item:
+    """A clip with a diffusion step, its noise, and its label or none.
+
+    Args:
+        clip: with the motion that the auto-encoder sees in it, or else with "video"; and with "label".
+        diffusion: on the CPU; packs the motion and says how often labels are dropped.
+        stride: image size over latent size.
+        labels: number of labels, and the index that stands for none.
+    """
+    config = diffusion.config
+    if "flow" in clip:
+        motion = Motion(clip["flow"][None].float(), clip["occlusion"][None].float())
+        seen = {"x0": diffusion.pack_motion(motion)[0], "features": clip["features"].float()}
+        shape = tuple(seen["x0"].shape)
+    else:
+        seen = {"video": clip["video"]}
+        frames, height, width = clip["video"].shape[1:]
+        shape = (3, frames, height // stride, width // stride)
+    t = torch.randint(config.num_steps, (), generator=generator)
+    eps = torch.randn(shape, generator=generator)
+    dropped = torch.rand((), generator=generator) < config.null_probability
+    label = torch.where(dropped, labels, torch.as_tensor(clip["label"]))
+    return seen | {"t": t, "eps": eps, "label": label}
+
+
+class DiffusionObjective(nn.Module):
+    """Denoise the motion of a clip, given the latent of its frame 0 and its label; a mean over the batch."""
+
+    def __init__(self, network: UNet3D, diffusion: GaussianDiffusion, autoencoder: LatentFlowAutoencoder | None):
+        super().__init__()
+        self.network, self.diffusion = network, diffusion
+        self.autoencoder = [autoencoder]  # in a list: frozen, so neither trained nor saved with this module
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        if "x0" not in batch:
+            seen = see_motion(self.autoencoder[0], batch["video"])
+            x0 = self.diffusion.pack_motion(Motion(seen["flow"], seen["occlusion"]))
+            batch = batch | {"x0": x0, "features": seen["features"].float()}
+        given = (batch[name] for name in ("x0", "t", "eps", "features", "label"))
+        return {"loss": self.diffusion.loss_at(self.network, *given)}
+
+
+def flow_std(motions: ShardedClips) -> tuple[float, float]:
+    """Root mean square of the horizontal and the vertical flow, frame 0 left out: the unit of the scaled flow."""
+    squares, count = torch.zeros(2, dtype=torch.float64), 0
+    for shard in motions.shards:
+        moving: Float[Tensor, "n 2 t h w"] = shard["flow"][:, :, 1:].double()
+        squares += moving.square().sum(dim=(0, 2, 3, 4))
+        count += moving[:, 0].numel()
+    return tuple(round(max((total / max(count, 1)) ** 0.5, 1e-4), 6) for total in squares.tolist())
+
+
+def train_diffusion(config: DiffusionRun, out: Path, resume: bool = False) -> LFDM:
+    """Run stage two and leave the whole model (both stages) in `out`.
+
+    Raises:
+        CheckpointError: `config.autoencoder` is not the folder of a finished stage-one run.
+    """
+    autoencoder = load_autoencoder(config.autoencoder).requires_grad_(False)
+    engine = Engine(config, out, resume)
+    autoencoder.to(engine.device)
+    clips = cached_clips(config.data, "train", engine.cache, engine)
+    val_clips = cached_clips(config.data, "val", engine.cache, engine)
+    labels = list(build_dataset(config.data, "train").labels)
+    name = f"{Path(config.autoencoder).name}-{weights_fingerprint(autoencoder)}-{fingerprint(vars(config.data))}"
+    see = partial(cached_motions, autoencoder, config.data, folder=engine.cache / name, engine=engine)
+    val = see("val", clips=val_clips)
+    motions = see("train", clips=clips) if config.cache else None
+    diffusion_config = replace(config.diffusion, flow_std=flow_std(motions or val))
+    diffusion = GaussianDiffusion(diffusion_config)
+    sizes = {"feature_channels": autoencoder.config.latent_channels, "num_labels": len(labels)}
+    unet = engine.build(lambda: UNet3D(replace(config.unet, **sizes)))
+    unet.checkpointing = config.checkpointing
+    draw = partial(
+        draw_noise,
+        diffusion=GaussianDiffusion(diffusion_config),
+        stride=autoencoder.config.latent_stride,
+        labels=len(labels),
+    )
+    label = {split: TensorClips(label=part.whole("label")) for split, part in (("train", clips), ("val", val_clips))}
+
+    def model_of(network: nn.Module) -> LFDM:
+        return LFDM(autoencoder, network, diffusion, labels=labels, image_size=config.data.size)
+
+    network = fit(
+        engine,
+        DiffusionObjective(unet, diffusion, autoencoder),
+        clips if motions is None else Together(motions, label["train"]),
+        draw,
+        validate=lambda network: validation_loss(
+            network, diffusion, Together(val, label["val"]), draw, config.optim.batch_size
+        ),
+        score=lambda found: -found["loss"],
+        sample=lambda network, path: sample_grid(model_of(network), val_clips, path),
+    )
+    model = model_of(network).eval()
+    if engine.main:
+        model.save_pretrained(out)
+    engine.wait()
+    return model
+
+
+def validation_loss(
+    unet: nn.Module,
+    diffusion: GaussianDiffusion,
+    clips: Together,
+    draw: Callable[[Item, torch.Generator], Item],
+    batch: int,
+) -> dict[str, float]:
+    """The training loss on validation clips, with the same steps and noise every time."""
+    objective, device = DiffusionObjective(unet, diffusion, None), next(unet.parameters()).device
+    total = torch.zeros((), device=device)
+    for start in range(0, len(clips), batch):
+        indices = range(start, min(start + batch, len(clips)))
+        part = default_collate([draw(clips[i], generator_of(1, 0, i)) for i in indices])
+        found = objective({name: value.to(device) for name, value in part.items()})
+        total = total + found["loss"] * len(indices)
+    return {"loss": total.item() / len(clips)}
+
+
+def sample_grid(model: LFDM, clips: ShardedClips | Sequence[Item], path: Path, steps: int = 12) -> None:
+    """One generated clip per label, each from another validation person's frame 0."""
+    count = min(len(model.labels), len(clips))
+    images = to_float(torch.stack([clips[i]["video"][:, 0] for i in range(count)]))
+    made: Any = model.generate(images, list(range(count)), seed=0, steps=steps, progress=False)
+    save_rows(path, made.video)

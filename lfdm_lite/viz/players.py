@@ -1,0 +1,135 @@
+"""Players that move without a kernel: frames behind a slider, in plain HTML. `viz` hands them out."""
+
+import base64
+import html
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..files.media import write_gif, write_mp4
+from ..files.pictures import encode_png, write_whole
+
+HEIGHT = 192  # pixels that a player aims at unless a scale is given
+
+
+@dataclass(frozen=True)
+class Player:
+    """Frames behind a slider that needs no kernel: alive in a notebook, on a static page and in a file."""
+
+    frames: Float[Tensor, "3 t h w"]  # RGB in [0, 1]
+    alt: str  # says what is to be seen, for who cannot see it
+    labels: tuple[str, ...]  # what the slider says at each frame
+    fps: float | int | None = 8  # frames a second once played; None: a slider without a play button
+    scale: int = 1  # magnification of every pixel
+
+    def __repr__(self) -> str:
+        _, t, h, w = self.frames.shape
+        return f"Player({t} frames of {w}x{h}: {self.alt})"
+
+    def save(self, path: str | Path) -> Path:
+        """Write `.html` (with the slider), `.gif` or `.mp4`, whole or not at all; its folder is created.
+
+        Raises:
+            ValueError: another suffix.
+        """
+        path, fps = Path(path), self.fps or 2
+        if path.suffix.lower() == ".html":
+            page = f"<!doctype html><meta charset='utf-8'>{self._repr_html_()}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+        elif path.suffix.lower() == ".gif":
+            write_gif(path, self.frames, fps, self.scale)
+        elif path.suffix.lower() == ".mp4":
+            write_mp4(path, self.frames, fps, self.scale)
+        else:
+            raise ValueError(f"cannot save a player as {path.name!r}: the name must end in .html, .gif or .mp4")
+        return path
+
+    def _repr_html_(self) -> str:
+        """All frames side by side in one picture; the slider shifts it behind a window of one frame's width.
+
+        The few lines of script are in the elements themselves and look for their neighbours, so that a page may hold
+        any number of players and no names clash.
+        """
+        _, t, h, w = self.frames.shape
+        sheet = base64.b64encode(encode_png(self.frames.permute(0, 2, 1, 3).reshape(3, h, t * w))).decode()
+        w, h = w * self.scale, h * self.scale
+        find = "const box=this.closest('.lfdm-player'),slider=box.querySelector('input');"
+        show = (
+            f"{find}box.querySelector('[role=img]').style.backgroundPositionX=-slider.value*{w}+'px';"
+            "box.querySelector('output').textContent=slider.dataset.labels.split('|')[slider.value]"
+        )
+        play = (
+            f"{find}if(box.timer){{clearInterval(box.timer);box.timer=0;this.textContent='\u25b6'}}"
+            "else{this.textContent='\u275a\u275a';"
+            "box.timer=setInterval(()=>{slider.value=(+slider.value+1)%(+slider.max+1);"
+            f"slider.dispatchEvent(new Event('input'))}},{round(1000 / (self.fps or 2))})}}"
+        )
+        button = f'<button type="button" onclick="{play}" aria-label="play or pause">\u25b6</button> '
+        alt, first = html.escape(self.alt), html.escape(self.labels[0])
+        listed = html.escape("|".join(label.replace("|", "/") for label in self.labels))
+        return (
+            f'<div class="lfdm-player"><div role="img" aria-label="{alt}" style="width:{w}px;height:{h}px;'
+            f"background:url(data:image/png;base64,{sheet}) 0 0/{t * w}px {h}px;image-rendering:pixelated"
+            f'"></div>{button if self.fps else ""}<input type="range" min="0" max="{t - 1}" value="0" step="1" '
+            f'data-labels="{listed}" oninput="{show}" aria-label="{alt}: choose what is shown" '
+            f'style="width:{max(w - 60, 100)}px;vertical-align:middle"> <output>{first}</output></div>'
+        )
+
+
+def player(
+    video: Float[Tensor, "3 t h w"],
+    fps: float | int = 8,
+    scale: int | None = None,
+    labels: Sequence[str] = (),
+    alt: str = "",
+) -> Player:
+    """A clip behind a slider with a play button.
+
+    Args:
+        video: RGB in [0, 1].
+        scale: magnification of every pixel; to about 192 pixels of height unless given.
+        labels: what to say at each frame; its number unless given.
+        alt: text for who cannot see it.
+
+    Raises:
+        ValueError: labels, but not one a frame, or no frames.
+    """
+    numbers = tuple(f"frame {i}" for i in range(video.shape[1]))
+    return _player(video, labels or numbers, alt or f"a video of {video.shape[1]} frames", fps, scale)
+
+
+def slider(
+    pictures: Sequence[Any] | Float[Tensor, "3 t h w"], labels: Sequence[str], scale: int | None = None, alt: str = ""
+) -> Player:
+    """Pictures computed beforehand, one for each position of a slider: the twin of a widget that needs a kernel.
+
+    Args:
+        pictures: `Picture`s of one size, or their RGB values in [0, 1].
+        labels: what the slider says at each, such as "guidance 1.5".
+        scale: magnification of every pixel; to about 192 pixels of height unless given.
+        alt: text for who cannot see it; lists the labels unless given.
+
+    Raises:
+        ValueError: not one label a picture, or pictures of different size.
+    """
+    if not isinstance(pictures, Tensor):
+        sizes = {tuple(picture.image.shape) for picture in pictures}
+        if len(sizes) != 1:
+            raise ValueError(f"pictures of sizes {sorted(sizes)}; expected at least one, and one size")
+        pictures = torch.stack([picture.image.cpu() for picture in pictures], dim=1)
+    return _player(pictures, labels, alt or f"a picture for each of {', '.join(labels)}", None, scale)
+
+
+def _player(
+    frames: Float[Tensor, "3 t h w"], labels: Sequence[str], alt: str, fps: float | int | None, scale: int | None
+) -> Player:
+    t, h = frames.shape[1:3]
+    if t == 0 or len(labels) != t:
+        raise ValueError(f"{len(labels)} labels for {t} frames; expected one a frame, and at least one frame")
+    return Player(frames.detach().cpu(), alt, tuple(labels), fps, max(1, round(HEIGHT / h)) if scale is None else scale)
