@@ -9,7 +9,7 @@
 #       in_pixels: lfdm_lite.flow.in_pixels
 #       render_v3: lfdm_lite.data.drawn.engine.scenes.render
 #       warp_v2: lfdm_lite.geometry.warp
-#       wheel_picture: lfdm_lite.flow_pictures.colour_wheel_picture
+#       wheel_picture: lfdm_lite.viz.flow_pictures.colour_wheel_picture
 #     goals:
 #     - say what a difference of frames does and does not tell about motion
 #     - read and write backward flow in normalized units, with pixel centres

@@ -77,7 +77,6 @@ import lfdm_lite as lfdm
 from lfdm_lite import samplers, viz
 from lfdm_lite.evaluation import intervals
 from lfdm_lite.geometry import identity_grid
-from lfdm_lite.official.parts.published import with_published
 from lfdm_lite.samplers import ddpm_step
 
 torch.set_num_threads(1)  # the matrices here are so small that threads would only wait for each other
@@ -1436,7 +1435,10 @@ assert flat["static"] > 2 * flat["dynamic 0.995"]
 # purpose, because the published code does:
 
 # %%
-shifted = lfdm.GaussianDiffusion(with_published(cosine.config, early_alpha_bar=True))
+from lfdm_lite.files.variants import construct
+from lfdm_lite.official.parts.configs import with_published
+
+shifted = construct(with_published(cosine.config, early_alpha_bar=True))
 narrow = Mixture(torch.ones(1), torch.zeros(1, 1), torch.tensor([0.2]))
 starts, counts = torch.randn(4000, 1, generator=torch.Generator().manual_seed(7)), [5, 10, 20, 50, 100, 200, 500]
 deviation = {}

@@ -2,15 +2,15 @@
 # jupyter:
 #   book:
 #     equals:
-#       draw_example_v2: lfdm_lite.training.stage_two.draw_noise
-#       flow_std: lfdm_lite.training.stage_two.flow_std
+#       draw_example_v2: lfdm_lite.training.stages.stage_two.draw_noise
+#       flow_std: lfdm_lite.training.stages.stage_two.flow_std
 #       generate: lfdm_lite.pipeline.LFDM.generate
 #       guided_v2: lfdm_lite.samplers.guided
-#       loss_v2: lfdm_lite.training.stage_two.DiffusionObjective
+#       loss_v2: lfdm_lite.training.stages.stage_two.DiffusionObjective
 #       pack_v3: lfdm_lite.diffusion.GaussianDiffusion.pack_motion
-#       see_motion: lfdm_lite.training.stage_two.see_motion
-#       train: lfdm_lite.training.stage_two.train_diffusion
-#       training_step: lfdm_lite.training.engine.Learner.step
+#       see_motion: lfdm_lite.training.stages.stage_two.see_motion
+#       train: lfdm_lite.training.stages.stage_two.train_diffusion
+#       training_step: lfdm_lite.training.engine.core.Learner.step
 #       unpack_v3: lfdm_lite.diffusion.GaussianDiffusion.unpack_motion
 #     goals:
 #     - make training data of a diffusion model out of videos and a frozen auto-encoder

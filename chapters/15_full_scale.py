@@ -837,6 +837,7 @@ assert len(clips) == 2 and clips[0]["video"].shape == (3, 4, 32, 32)
 # %%
 from lfdm_lite.official.convert import from_official, to_official
 from lfdm_lite.official.labels import read_label_vectors
+from lfdm_lite.official.parts.configs import with_published
 from lfdm_lite.official.presets import paper_model
 
 theirs = paper_model("mug128", official=True)
@@ -862,11 +863,12 @@ print(lfae.name, dm.name, vectors.name, "| tensors:", len(same), " bitwise the s
 # %%
 official, ours = training.PRESETS["mug128-official"], training.PRESETS["mug128"]
 for part, (a, b) in {
-    "stage one": (official.autoencoder.model.published, ours.autoencoder.model.published),
-    "denoiser": (official.diffusion.unet.published, ours.diffusion.unet.published),
-    "diffusion": (official.diffusion.diffusion.published, ours.diffusion.diffusion.published),
+    "stage one": (official.autoencoder.model, ours.autoencoder.model),
+    "denoiser": (official.diffusion.unet, ours.diffusion.unet),
+    "diffusion": (official.diffusion.diffusion, ours.diffusion.diffusion),
 }.items():
-    changed = [name for name, value in vars(a).items() if value != getattr(b, name)]
+    off = vars(with_published(b))  # every switch as it is in ours
+    changed = [name for name in off if name not in vars(b) and getattr(a, name) != off[name]]
     assert changed or part == "diffusion"
     print(f"{part}: {len(changed)} switches, such as {', '.join(changed[:3])}")
 print("parameters, theirs and ours:", f"{sum(count(official).values()):,}", "and", f"{sum(count(ours).values()):,}")

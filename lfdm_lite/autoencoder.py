@@ -11,8 +11,6 @@ from .geometry import resize, warp
 from .layers import ResidualBlock, UpBlock, conv_block, down_block
 from .memory import frames_at_once
 from .motion import FlowPredictor, Motion
-from .official.parts.parts import put_in_place
-from .official.parts.published import PublishedAutoencoder
 from .regions import BackgroundPredictor, RegionPredictor
 
 
@@ -36,10 +34,6 @@ class LFAEConfig:
     flow_max_width: int = 128  # widest level; the paper: 1024
     background_width: int = 16  # encoder of the background predictor; the paper: 32
     background_depth: int = 4  # halvings in it; the paper: 5
-    published: PublishedAutoencoder = PublishedAutoencoder()  # what the published code does otherwise; here nothing
-
-    def __post_init__(self):
-        self.published.check(self.skips)
 
     @property
     def latent_stride(self) -> int:
@@ -59,10 +53,9 @@ class Concatenate(nn.Sequential):
 
     def __init__(self, width: int):
         super().__init__(*conv_block(2 * width, width))
-        self.fetch = fetch
 
     def forward(self, own: Float[Tensor, "bt c h w"], features: Float[Tensor, "b c h w"], motion: Motion) -> Tensor:
-        return super().forward(torch.cat([own, self.fetch(features, motion)], dim=1))
+        return super().forward(torch.cat([own, fetch(features, motion)], dim=1))
 
 
 class Keep(nn.Module):
@@ -104,11 +97,8 @@ class LatentFlowAutoencoder(nn.Module):
         self.flow = FlowPredictor(config.num_regions, config.flow_width, config.flow_depth, config.flow_max_width)
         self.residual = nn.Sequential(*(ResidualBlock(widths[-1]) for _ in range(config.num_residual)))
         self.up = nn.ModuleList(UpBlock(a, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
-        self.fetch = fetch  # the published decoder has its own
         self.merge = nn.ModuleList(Concatenate(width) if config.skips else Keep() for width in widths[-2::-1])
-        self.merge_latent, self.merge_image = Keep(), Keep()  # it merges these too
         self.to_image = nn.Conv2d(widths[0], 3, 7, padding=3)
-        put_in_place(self)  # parts of the published code, where the config names any
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
         """Image → latent map z0, `latent_stride` times smaller."""
@@ -153,12 +143,10 @@ class LatentFlowAutoencoder(nn.Module):
         return torch.cat([self._paint(source, features, Motion(*piece)) for piece in pieces], dim=2)
 
     def _paint(self, source: Tensor, features: list[Tensor], motion: Motion) -> Float[Tensor, "b 3 *t h w"]:
-        x = self.residual(self.fetch(features[-1], motion))  # (b t) c h/s w/s, what is visible in place
-        x = self.merge_latent(x, features[-1], motion)
+        x = self.residual(fetch(features[-1], motion))  # (b t) c h/s w/s, what is visible in place
         for up, merge, skip in zip(self.up, self.merge, features[-2::-1], strict=True):
             x = merge(up(x), skip, motion)
         frames = self.to_image(x).float().sigmoid()
-        frames = self.merge_image(frames, source, motion)
         return frames if motion.flow.ndim == 4 else frames.unflatten(0, (source.shape[0], -1)).transpose(1, 2)
 
     def reconstruct(

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 
 from .geometry import identity_grid
 from .motion import Motion
-from .official.parts.autoencoder import corner_grid
-from .official.parts.published import PublishedDiffusion
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,6 @@ class DiffusionConfig:
     flow_std: tuple[float, float] = (1.0, 1.0)  # of flow x and y over the training clips, normalized; for "scaled"
     null_probability: float = 0.1  # share of training examples whose label is dropped; paper: 0.1
     min_snr: float | None = None  # clamp of the loss weights (Hang et al. 2023: 5); None: all alike, as in the paper
-    published: PublishedDiffusion = PublishedDiffusion()  # what the published code does otherwise; here nothing
 
     def __post_init__(self):
         for field, accepted in [
@@ -46,6 +43,9 @@ class DiffusionConfig:
             raise ValueError(f"null_probability={self.null_probability}: must be between 0 and 1")
         if min(self.flow_std) <= 0:
             raise ValueError(f"flow_std={self.flow_std}: both must be positive")
+
+
+MOST_SIGNAL = 2e-3  # share of the signal's variance that may be left at the last step: sampling starts without any
 
 
 @runtime_checkable
@@ -83,6 +83,9 @@ class GaussianDiffusion(nn.Module):
         alpha, sigma: sqrt(alpha_bar) and sqrt(1 - alpha_bar), each rounded once.
         inverse_alpha, noise_to_signal: 1 / alpha and sigma / alpha, each rounded once.
 
+    Raises:
+        ValueError: the schedule leaves signal at its last step; the linear one does with fewer than some 630 steps.
+
     Source: Ho et al. 2020; LFDM, stage two.
     """
 
@@ -96,6 +99,12 @@ class GaussianDiffusion(nn.Module):
         super().__init__()
         self.config = config
         alpha_bar = self.exact_alpha_bar()
+        if alpha_bar[-1] > MOST_SIGNAL:
+            raise ValueError(
+                f"schedule={config.schedule!r} with num_steps={config.num_steps} leaves {alpha_bar[-1]:.1%} of the "
+                f"signal at its last step, and sampling starts from noise alone: at most {MOST_SIGNAL:.1%} may be "
+                "left; use more steps, or schedule='cosine'"
+            )
         self.register_buffer("alpha_bar", alpha_bar.float(), persistent=False)
         self.register_buffer("alpha", alpha_bar.sqrt().float(), persistent=False)
         self.register_buffer("sigma", (1 - alpha_bar).sqrt().float(), persistent=False)
@@ -109,7 +118,7 @@ class GaussianDiffusion(nn.Module):
     def exact_betas(self) -> Float[Tensor, " t"]:
         """Share of the signal's variance that each step takes away, in float64 on the CPU."""
         if self.config.schedule == "cosine":
-            return cosine_betas(self.config.num_steps, max_beta=self.config.published.max_beta)
+            return cosine_betas(self.config.num_steps)
         return linear_betas(self.config.num_steps)
 
     # The forward process and what can be read back from it
@@ -247,15 +256,10 @@ class GaussianDiffusion(nn.Module):
         return torch.tensor(std, device=like.device).view(2, 1, 1, 1)
 
     def flow_origin(self, like: Tensor) -> Float[Tensor, "2 1 h w"]:
-        """What the model sees where nothing moves: the identity grid for absolute flow, else 0.
-
-        With `corner_origin`, "residual" counts from a grid of its own, and sees the two grids' difference.
-        """
+        """What the model sees where nothing moves: the identity grid for absolute flow, else 0."""
         h, w = like.shape[-2:]
         if self.config.motion == "absolute":
             return identity_grid(h, w).to(like.device)[:, None]
-        if self.config.motion == "residual" and self.config.published.corner_origin:
-            return (identity_grid(h, w) - corner_grid(h, w)).to(like.device)[:, None]
         return torch.zeros(2, 1, 1, 1, device=like.device)
 
     def at(

@@ -65,6 +65,23 @@ def sparse_motions(
     return torch.cat([of_background[:, None], of_regions], dim=1)
 
 
+def seen(
+    image: Float[Tensor, "b 3 h w"],
+    bumps: Float[Tensor, "b k h w"],
+    motions: Float[Tensor, "b k1 2 h w"],
+    outside: Outside = "border",
+) -> Float[Tensor, "b c h w"]:
+    """What the flow predictor looks at, 4 (K + 1) maps: the change of every bump, and the image under every motion.
+
+    The background comes first and has no bump. `outside` is what a motion finds outside the image.
+    """
+    b, k1, _, h, w = motions.shape
+    bumps = torch.cat([torch.zeros_like(bumps[:, :1]), bumps], dim=1)  # (b, k+1, h, w)
+    tall = motions.transpose(1, 2).reshape(b, 2, k1 * h, w)
+    warped = sample_at(image, tall, outside).view(b, 3, k1, h, w)  # the image, once for every motion
+    return torch.cat([bumps[:, None], warped], dim=1).flatten(1, 2)
+
+
 class FlowPredictor(nn.Module):
     """Blend K + 1 sparse motions into one dense flow, and say what the source does not show.
 
@@ -81,9 +98,6 @@ class FlowPredictor(nn.Module):
 
     def __init__(self, num_regions: int, width: int, depth: int, max_width: int, occlusion_bias: float = 1.0):
         super().__init__()
-        # How it sees: the image at the latent's size, the bumps, the K + 1 motions. The published code has its own.
-        self.shrink, self.bumps, self.motions = resize, gaussian_heatmaps, sparse_motions
-        self.outside: Outside = "border"
         self.hourglass = Hourglass((num_regions + 1) * 4, width, depth, max_width)
         self.to_weights = nn.Conv2d(self.hourglass.out_channels, num_regions + 1, 7, padding=3)
         self.to_occlusion = nn.Conv2d(self.hourglass.out_channels, 1, 7, padding=3)
@@ -94,20 +108,18 @@ class FlowPredictor(nn.Module):
         image: Float[Tensor, "b 3 hi wi"],
         source: Regions,
         driving: Regions,
-        background: Float[Tensor, "b rows 3"],
+        background: Float[Tensor, "b 2 3"],
         size: tuple[int, int],
     ) -> Motion:
         h, w = size
-        image = self.shrink(image, size)
-        b, k1 = image.shape[0], source.shift.shape[1] + 1
-        bumps = self.bumps(driving, h, w) - self.bumps(source, h, w)
-        bumps = torch.cat([torch.zeros_like(bumps[:, :1]), bumps], dim=1)  # (b, k+1, h, w)
-        motions = self.motions(source, driving, background, h, w)  # (b, k+1, 2, h, w)
-        tall = motions.transpose(1, 2).reshape(b, 2, k1 * h, w)
-        warped = sample_at(image, tall, self.outside).view(b, 3, k1, h, w)  # the image, once for every motion
-        seen = torch.cat([bumps[:, None], warped], dim=1).flatten(1, 2)  # (b, 4 (k+1), h, w)
-        features = self.hourglass(seen)
+        bumps = gaussian_heatmaps(driving, h, w) - gaussian_heatmaps(source, h, w)  # (b, k, h, w)
+        motions = sparse_motions(source, driving, background, h, w)  # (b, k+1, 2, h, w)
+        return self.blend(seen(resize(image, size), bumps, motions), motions)
+
+    def blend(self, maps: Float[Tensor, "b c h w"], motions: Float[Tensor, "b k1 2 h w"]) -> Motion:
+        """One motion of the K + 1 that are proposed: a weight for each at every pixel, and what the source hides."""
+        features = self.hourglass(maps)
         weights = self.to_weights(features).float().softmax(dim=1)  # which motion rules where
         lookup = (weights[:, :, None] * motions).sum(dim=1)
-        flow = lookup - identity_grid(h, w, lookup.device)
+        flow = lookup - identity_grid(*lookup.shape[-2:], lookup.device)
         return Motion(flow, self.to_occlusion(features).float().sigmoid())

@@ -105,10 +105,6 @@ class RegionPredictor(nn.Module):
         features = self.hourglass(self.down(image))  # (b, c, h/d, w/d)
         logits = self.to_logits(features)  # (b, k, h/d, w/d)
         heatmap = (logits.float() / self.temperature).flatten(2).softmax(-1).view(logits.shape)
-        return self.describe(heatmap, features)
-
-    def describe(self, heatmap: Float[Tensor, "b k h w"], features: Float[Tensor, "b c hf wf"]) -> Regions:
-        """Shift and frame of each region, from its heat map alone; the published code may look at features too."""
         shift, covariance = moments(heatmap)
         return Regions(shift, covariance, affine_frame(covariance), heatmap)
 

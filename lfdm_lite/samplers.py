@@ -7,6 +7,8 @@ lambda = log(alpha / sigma).
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import singledispatch
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +16,6 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .diffusion import Denoiser, GaussianDiffusion, column
-from .official.parts.sampling import interior_timesteps
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x (b …), t (b,)) -> the network's answer (b …)
 SAMPLERS = ("ddpm", "ddim", "dpm++")
@@ -160,9 +161,8 @@ def estimate(
     x0, eps = diffusion.to_x0_eps(x_t, t, denoise(x_t, t).float())
     if threshold is not None:
         x0 = dynamic_threshold(x0, threshold, threshold_floor)
-        if diffusion.config.published.threshold_eps:  # otherwise eps stays as it is
-            alpha, sigma = diffusion.at(t, x_t)
-            eps = (x_t - alpha * x0) / sigma
+        alpha, sigma = diffusion.at(t, x_t)
+        eps = (x_t - alpha * x0) / sigma
     return x0, eps
 
 
@@ -179,6 +179,7 @@ def timesteps(num_steps: int, steps: int) -> list[int]:
     return [round(num_steps - i * num_steps / steps) - 1 for i in range(steps)]
 
 
+@singledispatch  # by the class of the process, which may bring a way of its own
 @torch.no_grad()
 def sample(
     diffusion: GaussianDiffusion,
@@ -187,7 +188,7 @@ def sample(
     *,
     sampler: str = "dpm++",
     steps: int | None = None,
-    eta: float | None = None,
+    eta: float | int = 0.0,
     threshold: float | None = None,
     threshold_floor: float = 1.0,
     min_alpha_bar: float | None = None,
@@ -204,7 +205,7 @@ def sample(
         shape: of the result, batch first.
         sampler: "ddpm", "ddim" or "dpm++".
         steps: network calls, 1 to num_steps (less the steps that `min_alpha_bar` skips); None: all of them.
-        eta: noise of DDIM, and of no other sampler; 0 is deterministic, 1 as noisy as DDPM; None: 0.
+        eta: noise of DDIM, and of no other sampler; 0 is deterministic, 1 as noisy as DDPM.
         threshold, threshold_floor: quantile and floor of `dynamic_threshold`; None: no thresholding.
         min_alpha_bar: start at the noisiest step with this share of signal; None: 1e-3 for an eps network, else 0.
             An eps network's error is divided by sqrt(alpha_bar) in x0: at the last step of the cosine schedule 0.01
@@ -215,8 +216,6 @@ def sample(
         progress: show a progress bar.
         callback: called after each step with (index of the step, t, x after the step, estimate of x0).
 
-    Where eta, threshold or min_alpha_bar is None, a diffusion of the published code brings its own.
-
     Raises:
         ValueError: for an unknown sampler, or steps out of range.
 
@@ -224,28 +223,23 @@ def sample(
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler={sampler!r}: accepted are {', '.join(map(repr, SAMPLERS))}")
-    published, device = diffusion.config.published, diffusion.alpha_bar.device
+    device = diffusion.alpha_bar.device
     alpha_bar = [*diffusion.exact_alpha_bar().tolist(), 1.0]  # at index -1: clean data
-    threshold = published.threshold if threshold is None else threshold
-    eta = published.ddim_eta if eta is None else eta
-    early = 1 if sampler == "ddim" and published.early_alpha_bar else 0
-    path = sampling_path(diffusion, steps, min_alpha_bar)
+    path = [*sampling_path(diffusion, steps, min_alpha_bar), -1]
     draws = draw_noise(shape, generator, device) if noise is None else iter(noise)
 
     x, x0_before, alpha_bar_before = next(draws).to(device), None, None
-    for i, t in enumerate(tqdm(path, desc=sampler, disable=not progress)):
-        last = i == len(path) - 1
-        step = torch.full(shape[:1], t, device=device)
-        x0, eps = estimate(diffusion, denoise, x, step, threshold, threshold_floor)
-        alpha_bar_t, alpha_bar_s = alpha_bar[t - early], 1.0 if last else alpha_bar[path[i + 1] - early]
-        z = next(draws).to(device) if needs_noise(sampler, eta, last, published.draw_unused) else torch.zeros_like(x)
+    for i, (t, s) in enumerate(tqdm(list(pairwise(path)), desc=sampler, disable=not progress)):
+        x0, eps = estimate(diffusion, denoise, x, torch.full(shape[:1], t, device=device), threshold, threshold_floor)
+        alpha_bar_t, alpha_bar_s = alpha_bar[t], alpha_bar[s]
         if sampler == "dpm++":
             x = dpm_solver_step(x, x0, x0_before, alpha_bar_t, alpha_bar_s, alpha_bar_before)
-        elif last:
+        elif s < 0:
             x = x0
         elif sampler == "ddpm":
-            x = ddpm_step(x, x0, alpha_bar_t, alpha_bar_s, z)
+            x = ddpm_step(x, x0, alpha_bar_t, alpha_bar_s, next(draws).to(device))
         else:
+            z = next(draws).to(device) if eta > 0 else torch.zeros_like(x)
             x = ddim_step(x0, eps, alpha_bar_t, alpha_bar_s, eta, z)
         x0_before, alpha_bar_before = x0, alpha_bar_t
         if callback is not None:
@@ -255,15 +249,10 @@ def sample(
 
 def sampling_path(diffusion: GaussianDiffusion, steps: int | None, min_alpha_bar: float | None) -> list[int]:
     """The steps that `sample` visits, noisiest first; its arguments mean what they mean there."""
-    published = diffusion.config.published
-    if min_alpha_bar is None:
-        min_alpha_bar = published.min_alpha_bar
     if min_alpha_bar is None:
         min_alpha_bar = 1e-3 if diffusion.config.parameterization == "eps" else 0.0
     usable = int((diffusion.exact_alpha_bar() >= min_alpha_bar).sum())
-    path = timesteps(usable, usable if steps is None else steps)
-    interior = published.spacing == "interior" and len(path) < usable
-    return interior_timesteps(usable, len(path)) if interior else path
+    return timesteps(usable, usable if steps is None else steps)
 
 
 def draw_noise(
@@ -275,10 +264,3 @@ def draw_noise(
             yield torch.stack([torch.randn(shape[1:], generator=g, device=g.device) for g in generator])
         else:
             yield torch.randn(shape, generator=generator, device=device if generator is None else generator.device)
-
-
-def needs_noise(sampler: str, eta: float, last: bool, draw_unused: bool) -> bool:
-    """Whether a step draws noise; `draw_unused` draws it for DDPM's last step and for DDIM with eta 0 too."""
-    if sampler == "ddpm":
-        return not last or draw_unused
-    return sampler == "ddim" and not last and (eta > 0 or draw_unused)

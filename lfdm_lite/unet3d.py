@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from .attention import FramePositions, Frames, LinearSpatialAttention, SpatialAttention, TemporalAttention, sinusoids
 from .memory import keeping_all, keeping_inputs
-from .official.parts.denoiser import put_in_place
-from .official.parts.published import PublishedDenoiser
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,6 @@ class UNet3DConfig:
     init_kernel: int = 7  # pixels, size of the first convolutions; paper: 7
     frame_index: bool = True  # give the network each frame's place in the clip, -1 to 1, as an input channel; paper: no
     frame_embedding: bool = True  # add sinusoids of the frame's index in the temporal attentions; paper: no
-    published: PublishedDenoiser = PublishedDenoiser()  # what the published code does otherwise; here nothing
 
     def __post_init__(self):
         if len(self.spatial_kinds) != len(self.dim_mults):
@@ -49,7 +46,6 @@ class UNet3DConfig:
             raise ValueError(f"spatial_attention has {sorted(unknown)}: accepted are 'none', 'linear' and 'full'")
         if self.dim % self.norm_groups or self.dim % 2:
             raise ValueError(f"dim={self.dim} must be even and a multiple of norm_groups={self.norm_groups}")
-        self.published.check(self.channels)
 
     @property
     def spatial_kinds(self) -> tuple[str, ...]:
@@ -59,7 +55,7 @@ class UNet3DConfig:
     @property
     def label_width(self) -> int:
         """Numbers of a label's vector."""
-        return 4 * self.dim if self.published.label_dim is None else self.published.label_dim
+        return 4 * self.dim
 
     @property
     def condition_dim(self) -> int:
@@ -208,7 +204,6 @@ class UNet3D(nn.Module):
         self.head = nn.Conv2d(config.dim, config.channels, 1)
         nn.init.zeros_(self.head.weight)  # a network that knows nothing answers 0
         nn.init.zeros_(self.head.bias)
-        put_in_place(self)  # parts of the published code, where the config names any
 
     @property
     def null_label(self) -> int:
@@ -228,8 +223,8 @@ class UNet3D(nn.Module):
         condition = torch.cat([self.time(sinusoids(t, self.config.dim)), self.label(label)], dim=-1)  # b e
 
         convolved = self.conv_in(x, features)  # (b t) dim h w
-        y = attended = run(self.temporal, convolved, frames)
-        first = convolved if self.config.published.first_skip == "convolution" else attended
+        y = run(self.temporal, convolved, frames)
+        first = self.first_skip(convolved, y)
         skips = []
         for level, shrink in zip(self.down, [*self.shrink, nn.Identity()], strict=True):
             y = level(y, condition, frames, run)
@@ -248,6 +243,12 @@ class UNet3D(nn.Module):
         with torch.autocast(y.device.type, enabled=False):
             y = self.head(y.float())  # (b t) c h w
         return rearrange(y, "(b t) c h w -> b c t h w", t=frames.count)
+
+    def first_skip(
+        self, convolved: Float[Tensor, "bt d h w"], attended: Float[Tensor, "bt d h w"]
+    ) -> Float[Tensor, "bt d h w"]:
+        """What the last block sees of the first layers, beside all that came after them."""
+        return attended
 
     def conv_in(
         self, x: Float[Tensor, "b c t h w"], features: Float[Tensor, "b f *frames h w"]

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from lfdm_lite.autoencoder import LatentFlowAutoencoder
+from lfdm_lite.files.variants import construct
 from lfdm_lite.official import denoiser
 from lfdm_lite.official.autoencoder import lfae_config
 from lfdm_lite.unet3d import UNet3D
@@ -36,7 +36,7 @@ def small_unet(**variant) -> tuple[UNet3D, dict[str, torch.Tensor]]:
     """A small network in the authors' configuration, nothing of it at zero, and its tensors under their names."""
     torch.manual_seed(0)
     config = denoiser.unet_config(dim=8, channels=7, dim_mults=(1, 2), attn_heads=2, num_frames=3, **variant)
-    unet = UNet3D(config).eval()
+    unet = construct(config).eval()
     with torch.no_grad():
         for parameter in unet.parameters():
             parameter += 0.1 * torch.randn_like(parameter)
@@ -82,7 +82,7 @@ def test_the_straightforward_denoiser_has_our_gradients():
 def test_one_frame_at_a_time_equals_all_at_once():
     torch.manual_seed(0)
     config = lfae_config({"model_params": bench_official.QUICK.autoencoder}, 3)
-    autoencoder, video = LatentFlowAutoencoder(config).eval(), torch.rand(1, 3, 3, 32, 32)
+    autoencoder, video = construct(config).eval(), torch.rand(1, 3, 3, 32, 32)
     painted, motion = straightforward.reconstruct(autoencoder, video)
     assert_close(painted, autoencoder.reconstruct(video), atol=1e-4, rtol=1e-4)
     assert_close(straightforward.estimate_motion(autoencoder, video), motion)

@@ -12,6 +12,7 @@ from torch.testing import assert_close
 from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion, cosine_betas, linear_betas
 from lfdm_lite.geometry import identity_grid
 from lfdm_lite.motion import Motion
+from lfdm_lite.samplers import sample
 
 SCHEDULES = ("cosine", "linear")
 PARAMETERIZATIONS = ("eps", "v", "x0")
@@ -201,3 +202,23 @@ def test_the_process_has_nothing_to_save():
 def test_a_wrong_config_says_what_is_accepted(wrong, message):
     with pytest.raises(ValueError, match=message):
         replace(DiffusionConfig(), **wrong)
+
+
+@pytest.mark.parametrize("num_steps", [1, 10, 50, 600])
+def test_a_linear_schedule_too_short_to_end_in_noise_is_refused(num_steps):
+    with pytest.raises(ValueError, match=rf"num_steps={num_steps} leaves .*% of the signal"):
+        GaussianDiffusion(DiffusionConfig(schedule="linear", num_steps=num_steps))
+
+
+@pytest.mark.parametrize("schedule, num_steps", [("linear", 650), ("linear", 1000), ("cosine", 1), ("cosine", 50)])
+def test_what_is_left_of_the_signal_does_not_shift_what_a_perfect_denoiser_samples(schedule, num_steps):
+    diffusion = GaussianDiffusion(DiffusionConfig(schedule=schedule, num_steps=num_steps, parameterization="x0"))
+    mean, spread = 0.3, 0.5
+
+    def denoise(x, t):  # E[x0 | x_t] of a normal variable
+        alpha, sigma = diffusion.at(t, x)
+        return mean + alpha * spread**2 / (alpha**2 * spread**2 + sigma**2) * (x - alpha * mean)
+
+    how = dict(steps=min(num_steps, 50), generator=torch.Generator().manual_seed(0), progress=False)
+    drawn = sample(diffusion, denoise, (4000, 4), **how)
+    assert abs(drawn.mean() - mean) < 0.02

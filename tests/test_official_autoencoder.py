@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
 from lfdm_lite.files.checkpoints import CheckpointError
+from lfdm_lite.files.variants import construct
 from lfdm_lite.losses import perceptual_loss
 from lfdm_lite.official.autoencoder import (
     PAPER,
@@ -21,7 +22,7 @@ from lfdm_lite.official.autoencoder import (
     to_official,
 )
 from lfdm_lite.official.objective import ObjectiveConfig, StageOneObjective, objective_config
-from lfdm_lite.official.parts.published import with_published
+from lfdm_lite.official.parts.configs import PublishedLFAEConfig, with_published
 from lfdm_lite.perceptual import PerceptualFeatures
 
 from .parity import stage_one, tables
@@ -53,8 +54,8 @@ def test_the_shipped_checkpoint_has_the_tensors_of_the_default_config():
 
 
 def test_nothing_of_the_authors_is_on_by_default():
-    default, official = vars(LFAEConfig().published), vars(lfae_config(SMALL).published)
-    on = {name for name in default if default[name] != official[name]}
+    default, official = vars(PublishedLFAEConfig()), vars(lfae_config(SMALL))
+    on = {name for name in default if name not in vars(LFAEConfig()) and default[name] != official[name]}
     assert on - {"background_max_width", "background_downscale"} == {
         "corner_grids", "outside", "reflected_frames", "frame_soften", "frame_floor", "axis_sign", "bump_spread",
         "strided_downsampling", "conv_bias", "absolute_resize", "blend_skips", "blend_source",
@@ -76,11 +77,11 @@ KINDS = {
 @pytest.mark.parametrize("changes", KINDS.values(), ids=KINDS)
 def test_there_and_back_is_bitwise_the_same(changes):
     config = with_published(lfae_config(SMALL), **changes)
-    config = replace(config, skips=config.published.blend_skips)
-    state = randomize(LatentFlowAutoencoder(config)).state_dict()
+    config = replace(config, skips=config.blend_skips)
+    state = randomize(construct(config)).state_dict()
     states = to_official(state, config)
     back = from_official(states, config)
-    LatentFlowAutoencoder(config).load_state_dict(back, strict=True)
+    construct(config).load_state_dict(back, strict=True)
     assert list(back) == list(state)
     assert all(torch.equal(back[name], state[name]) for name in state)
     again = to_official(back, config)
@@ -91,7 +92,7 @@ def test_there_and_back_is_bitwise_the_same(changes):
 @pytest.fixture
 def states():
     config = lfae_config(SMALL)
-    return to_official(randomize(LatentFlowAutoencoder(config)).state_dict(), config)
+    return to_official(randomize(construct(config)).state_dict(), config)
 
 
 def test_a_missing_tensor_is_named(states):
@@ -174,7 +175,7 @@ def test_the_order_of_parameters_names_each_once():
     config = lfae_config(PAPER)
     names = official_parameter_order(config)
     with torch.device("meta"):
-        assert sorted(names) == sorted(name for name, _ in LatentFlowAutoencoder(config).named_parameters())
+        assert sorted(names) == sorted(name for name, _ in construct(config).named_parameters())
     assert official_name(names[-1]) == "bg_predictor.fc.bias"
 
 
@@ -192,7 +193,7 @@ def test_stored_numbers_agree():
 
 def test_the_batch_norms_see_source_driving_and_deformed_frames_once_each():
     objective = StageOneObjective(
-        LatentFlowAutoencoder(lfae_config(SMALL)),
+        construct(lfae_config(SMALL)),
         PerceptualFeatures((2, 2, 2, 2, 2)),
         objective_config(SMALL),
     )

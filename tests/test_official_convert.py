@@ -12,16 +12,16 @@ import torch
 from safetensors.torch import save_file
 
 from lfdm_lite import cli
-from lfdm_lite.autoencoder import LatentFlowAutoencoder
-from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion
+from lfdm_lite.autoencoder import LFAEConfig
+from lfdm_lite.diffusion import DiffusionConfig
 from lfdm_lite.files.checkpoints import CheckpointError
+from lfdm_lite.files.variants import construct
 from lfdm_lite.official import autoencoder, denoiser
 from lfdm_lite.official.convert import DM_FILE, LFAE_FILE, VECTORS_FILE, from_official, to_official
 from lfdm_lite.official.labels import read_label_vectors
-from lfdm_lite.official.parts.published import PublishedAutoencoder, PublishedDenoiser
 from lfdm_lite.official.presets import NAMES, PaperModel, paper_model
 from lfdm_lite.pipeline import LFDM
-from lfdm_lite.unet3d import UNet3D
+from lfdm_lite.unet3d import UNet3DConfig
 
 TABLES = Path(__file__).parent / "parity" / "data"
 
@@ -46,13 +46,13 @@ def small_paper_model(learned_null: bool) -> PaperModel:
 
 def random_model(paper: PaperModel) -> LFDM:
     torch.manual_seed(0)
-    network, unet = LatentFlowAutoencoder(paper.autoencoder), UNet3D(paper.unet)
+    network, unet = construct(paper.autoencoder), construct(paper.unet)
     for tensor in [*network.state_dict().values(), *unet.state_dict().values()]:
         if tensor.is_floating_point():
             tensor.copy_(torch.rand(tensor.shape) * 0.1 + 0.01)
-    if not paper.unet.published.learned_null:
+    if not paper.unet.learned_null:
         unet.label.null.zero_()
-    diffusion = GaussianDiffusion(paper.diffusion)
+    diffusion = construct(paper.diffusion)
     return LFDM(network, unet, diffusion, list(paper.labels), paper.image_size, guidance_scale=1.0).eval()
 
 
@@ -111,9 +111,9 @@ def test_a_model_by_our_conventions_has_no_official_form(tmp_path):
 def test_official_is_off_unless_asked_for(name):
     ours, theirs = paper_model(name), paper_model(name, official=True)
     assert ours.diffusion == DiffusionConfig()
-    assert ours.autoencoder.published == PublishedAutoencoder() and ours.unet.published == PublishedDenoiser()
-    assert theirs.autoencoder.published.corner_grids and theirs.autoencoder.published.blend_source
-    assert theirs.diffusion.published.early_alpha_bar
+    assert type(ours.autoencoder) is LFAEConfig and type(ours.unet) is UNet3DConfig
+    assert theirs.autoencoder.corner_grids and theirs.autoencoder.blend_source
+    assert theirs.diffusion.early_alpha_bar
     assert theirs.labels == ours.labels and len(set(ours.labels)) == {"mug128": 7, "mhad128": 27, "natops128": 24}[name]
 
 

@@ -11,6 +11,7 @@ from torch.testing import assert_close
 
 from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion
 from lfdm_lite.files.checkpoints import CheckpointError
+from lfdm_lite.files.variants import construct
 from lfdm_lite.motion import Motion
 from lfdm_lite.official.denoiser import (
     diffusion_config,
@@ -20,9 +21,9 @@ from lfdm_lite.official.denoiser import (
     to_official,
     unet_config,
 )
-from lfdm_lite.official.parts.published import PublishedDenoiser, PublishedDiffusion, with_published
+from lfdm_lite.official.parts.configs import PublishedDiffusionConfig, PublishedUNet3DConfig, with_published
+from lfdm_lite.official.parts.diffusion import estimate, sample, sampling_path
 from lfdm_lite.official.renaming import frequencies, unet_from_official, unet_to_official
-from lfdm_lite.samplers import sample, sampling_path
 from lfdm_lite.unet3d import UNet3D, UNet3DConfig
 
 from .parity import networks, stage_two
@@ -40,7 +41,7 @@ VARIANTS = {
 def network(**arguments) -> UNet3D:
     """A small network in the authors' configuration; its heads, zero at the start, are opened."""
     torch.manual_seed(0)
-    unet = UNet3D(unet_config(**arguments)).eval()
+    unet = construct(unet_config(**arguments)).eval()
     with torch.no_grad():
         for name, value in unet.state_dict().items():
             if name.startswith("head") or name == "label.vectors":
@@ -175,28 +176,28 @@ def test_given_label_vectors_are_not_trained_and_a_learned_null_is():
 )
 def test_every_field_can_be_switched_alone(change):
     config = with_published(unet_config(**SMALL), **change)
-    assert UNet3D(config)(**inputs()).shape == (2, 3, 4, 8, 8)
+    assert construct(config)(**inputs()).shape == (2, 3, 4, 8, 8)
     ours = with_published(UNet3DConfig(feature_channels=5, num_labels=3, dim=8, dim_mults=(1, 2)), **change)
-    assert UNet3D(ours)(**inputs()).shape == (2, 3, 4, 8, 8)
+    assert construct(ours)(**inputs()).shape == (2, 3, 4, 8, 8)
 
 
 @pytest.mark.parametrize("change", [dict(rotary=False), dict(frame_index=True, frame_embedding=True), dict(blocks=1)])
 def test_published_parts_fit_networks_of_other_kinds(change):
     config = replace(unet_config(**SMALL), **change)
-    assert UNet3D(config)(**inputs()).shape == (2, 3, 4, 8, 8)
+    assert construct(config)(**inputs()).shape == (2, 3, 4, 8, 8)
 
 
 def test_fields_that_do_not_fit_are_refused():
     with pytest.raises(ValueError, match="must add up to channels=3"):
         with_published(UNet3DConfig(), split_heads=(2, 2))
     with pytest.raises(ValueError, match="accepted are 'nearest' and 'transposed'"):
-        PublishedDenoiser(upsampling="bilinear")
+        PublishedUNet3DConfig(upsampling="bilinear")
     with pytest.raises(ValueError, match="accepted are 'trailing', 'interior'"):
-        PublishedDiffusion(spacing="leading")
+        PublishedDiffusionConfig(spacing="leading")
     with pytest.raises(ValueError, match="a quantile, between 0 and 1"):
-        PublishedDiffusion(threshold=2.0)
+        PublishedDiffusionConfig(threshold=2.0)
     with pytest.raises(ValueError, match="max_beta=1.0"):
-        PublishedDiffusion(max_beta=1.0)
+        PublishedDiffusionConfig(max_beta=1.0)
 
 
 def test_features_may_differ_from_frame_to_frame():
@@ -242,7 +243,7 @@ def perfect_network(diffusion: GaussianDiffusion, mu: float, s: float):
 
 def spread(config: DiffusionConfig, steps: int, eta: float) -> float:
     """Standard deviation of DDIM's samples, the truth being 0.2 around 0.3, and the network perfect."""
-    diffusion = GaussianDiffusion(config)
+    diffusion = construct(config)
     denoise, generator = perfect_network(diffusion, mu=0.3, s=0.2), torch.Generator().manual_seed(0)
     options = dict(sampler="ddim", steps=steps, eta=eta, generator=generator, progress=False)
     return sample(diffusion, denoise, (20, 1000), **options).std().item()
@@ -260,7 +261,7 @@ def test_alpha_bar_one_step_early_narrows_the_samples_the_more_so_the_more_steps
 
 
 def test_interior_steps_leave_the_noisiest_tenth_out():
-    diffusion = GaussianDiffusion(diffusion_config())
+    diffusion = construct(diffusion_config())
     assert sampling_path(diffusion, 10, None) == [909, 818, 727, 636, 545, 454, 363, 272, 181, 90]
     assert sampling_path(diffusion, 2, None) == [666, 333]
     assert sampling_path(diffusion, None, None) == list(range(999, -1, -1))
@@ -270,7 +271,7 @@ def test_interior_steps_leave_the_noisiest_tenth_out():
 @pytest.mark.parametrize("sampler, steps, theirs, ours", [("ddim", 5, 5, 1), ("ddpm", None, 21, 20)])
 def test_unused_noise_is_drawn_only_where_seeds_shall_mean_the_same(sampler, steps, theirs, ours):
     for draw_unused, expected in ((True, theirs), (False, ours)):
-        diffusion = GaussianDiffusion(with_published(diffusion_config(timesteps=20), draw_unused=draw_unused))
+        diffusion = construct(with_published(diffusion_config(timesteps=20), draw_unused=draw_unused))
         noise = iter(torch.randn(30, 1, 4, generator=torch.Generator().manual_seed(0)))
         sample(diffusion, lambda x, t: x, (1, 4), sampler=sampler, steps=steps, eta=0.0, noise=noise, progress=False)
         assert 30 - len(list(noise)) == expected
@@ -278,19 +279,17 @@ def test_unused_noise_is_drawn_only_where_seeds_shall_mean_the_same(sampler, ste
 
 def test_a_larger_last_beta_leaves_even_less_signal():
     configs = [with_published(diffusion_config(), max_beta=b) for b in (0.999, 0.9999)]
-    last = [GaussianDiffusion(config).exact_alpha_bar()[-1] for config in configs]
+    last = [construct(config).exact_alpha_bar()[-1] for config in configs]
     assert last[0] / last[1] == pytest.approx(10, rel=1e-3)
 
 
 def test_thresholding_x0_alone_leaves_an_eps_that_no_longer_makes_up_x_t():
-    from lfdm_lite.samplers import estimate
-
-    diffusion = GaussianDiffusion(diffusion_config())
+    diffusion = construct(diffusion_config())
     x_t, t = 3 * torch.randn(2, 50, generator=torch.Generator().manual_seed(0)), torch.tensor([500, 900])
     alpha, sigma = diffusion.at(t, x_t)
     x0, eps = estimate(diffusion, lambda x, t: 0 * x, x_t, t, threshold=0.9)
     assert (alpha * x0 + sigma * eps - x_t).abs().max() > 1
-    right = GaussianDiffusion(with_published(diffusion.config, threshold_eps=True))
+    right = construct(with_published(diffusion.config, threshold_eps=True))
     x0, eps = estimate(right, lambda x, t: 0 * x, x_t, t, threshold=0.9)
     assert_close(alpha * x0 + sigma * eps, x_t)
 
@@ -298,10 +297,10 @@ def test_thresholding_x0_alone_leaves_an_eps_that_no_longer_makes_up_x_t():
 @pytest.mark.parametrize("size", [16, 32])
 def test_counted_from_the_corners_a_clip_at_rest_seems_to_move_by_half_a_pixel_at_the_border(size):
     rest = Motion(flow=torch.zeros(1, 2, 3, size, size), occlusion=torch.ones(1, 1, 3, size, size))
-    official = GaussianDiffusion(diffusion_config(use_residual_flow=True))
+    official = construct(diffusion_config(use_residual_flow=True))
     packed = official.pack_motion(rest)
     half_a_pixel = 1 / size
     assert packed[:, :2].abs().max().item() == pytest.approx(half_a_pixel)
     assert_close(official.unpack_motion(packed).flow, rest.flow)
-    centred = GaussianDiffusion(with_published(official.config, corner_origin=False))
+    centred = construct(with_published(official.config, corner_origin=False))
     assert centred.pack_motion(rest)[:, :2].abs().max() == 0

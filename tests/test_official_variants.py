@@ -6,10 +6,13 @@ import pytest
 import torch
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
+from lfdm_lite.files.variants import construct
 from lfdm_lite.geometry import identity_grid, resize, warp
 from lfdm_lite.layers import AntiAliasedDownsample, conv_block
 from lfdm_lite.motion import Motion, gaussian_heatmaps, sign_of_turn, sparse_motions
-from lfdm_lite.official.parts.autoencoder import (
+from lfdm_lite.official.parts.autoencoder import add_biases
+from lfdm_lite.official.parts.configs import with_published
+from lfdm_lite.official.parts.stage_one import (
     StridedGaussian,
     TaxicabTransform,
     corner_grid,
@@ -18,8 +21,6 @@ from lfdm_lite.official.parts.autoencoder import (
     round_heatmaps,
     sign_of_first,
 )
-from lfdm_lite.official.parts.parts import add_biases
-from lfdm_lite.official.parts.published import with_published
 from lfdm_lite.regions import Regions, affine_frame
 
 TINY = LFAEConfig(
@@ -30,7 +31,7 @@ TINY = LFAEConfig(
 
 def network(**changes) -> LatentFlowAutoencoder:
     torch.manual_seed(0)
-    return LatentFlowAutoencoder(with_published(TINY, **changes)).eval()
+    return construct(with_published(TINY, **changes)).eval()
 
 
 def smooth_image(size: int = 64) -> torch.Tensor:

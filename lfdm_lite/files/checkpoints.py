@@ -17,6 +17,8 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .variants import config_class
+
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 FORMAT_VERSION = 1  # raised when a folder written today could not be read by an older library
@@ -176,6 +178,10 @@ def make_config(cls: type[Config], values: Any, where: str | Path) -> Config:
     """
     if not isinstance(values, Mapping):
         raise CheckpointError(f"{where} is {values!r}, expected an object with the fields of {cls.__name__}")
+    try:
+        cls, values = config_class(cls, values)
+    except ValueError as error:
+        raise CheckpointError(f"{where}: {error}") from None
     hints = typing.get_type_hints(cls)
     known = [field.name for field in fields(cls) if field.init]
     for name in values:

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..autoencoder import LatentFlowAutoencoder, LFAEConfig
-from ..diffusion import DiffusionConfig, GaussianDiffusion
-from ..unet3d import UNet3D, UNet3DConfig
+from ..autoencoder import LFAEConfig
+from ..diffusion import DiffusionConfig
+from ..unet3d import UNet3DConfig
 from .checkpoints import (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -17,6 +17,7 @@ from .checkpoints import (
     read_fields,
     read_labels,
 )
+from .variants import construct
 
 KIND = "LFDM"
 FIELDS = ("labels", "image_size", "guidance_scale", "autoencoder", "unet", "diffusion")
@@ -59,9 +60,9 @@ def read_parts(folder: Path) -> dict[str, Any]:
     if not isinstance(image_size, int) or not isinstance(scale, int | float):
         raise CheckpointError(f"{where}: image_size {image_size!r} and guidance_scale {scale!r} must be numbers")
     return {
-        "autoencoder": build(lambda: LatentFlowAutoencoder(autoencoder), f"{where}: autoencoder"),
-        "unet": build(lambda: UNet3D(unet), f"{where}: unet"),
-        "diffusion": build(lambda: GaussianDiffusion(diffusion), f"{where}: diffusion"),
+        "autoencoder": build(lambda: construct(autoencoder), f"{where}: autoencoder"),
+        "unet": build(lambda: construct(unet), f"{where}: unet"),
+        "diffusion": build(lambda: construct(diffusion), f"{where}: diffusion"),
         "labels": labels,
         "image_size": image_size,
         "guidance_scale": scale,

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..autoencoder import LatentFlowAutoencoder, LFAEConfig
+from ..autoencoder import LFAEConfig
 from .files import AUTOENCODER_PARTS, check_names, compare_constants
-from .parts.autoencoder import StridedGaussian
-from .parts.parts import BACKGROUNDS
-from .parts.published import PublishedAutoencoder
+from .parts.autoencoder import BACKGROUNDS, PublishedAutoencoder
+from .parts.configs import PublishedLFAEConfig, with_published
+from .parts.stage_one import StridedGaussian
 
 # The network
 
@@ -57,7 +57,7 @@ PAPER: dict[str, Any] = {  # sizes of the published networks, in the layout of t
 }
 
 
-def lfae_config(official: Mapping[str, Any], region_padding: int = 3) -> LFAEConfig:
+def lfae_config(official: Mapping[str, Any], region_padding: int = 3) -> PublishedLFAEConfig:
     """Our config of one of their networks.
 
     Args:
@@ -73,7 +73,7 @@ def lfae_config(official: Mapping[str, Any], region_padding: int = 3) -> LFAECon
         raise ValueError(f"the authors' config has no entry {error}") from None
 
 
-def _lfae_config(model: Mapping[str, Any], region_padding: int) -> LFAEConfig:
+def _lfae_config(model: Mapping[str, Any], region_padding: int) -> PublishedLFAEConfig:
     generator, regions = model["generator_params"], model["region_predictor_params"]
     background = model["bg_predictor_params"]
     flow = generator["pixelwise_flow_predictor_params"]
@@ -86,7 +86,23 @@ def _lfae_config(model: Mapping[str, Any], region_padding: int) -> LFAEConfig:
         raise ValueError(f"the authors' config has bg_type {kind!r}; known are {', '.join(BACKGROUNDS)}")
     _need("scale_factor of the flow predictor", flow["scale_factor"], 0.5 ** generator["num_down_blocks"])
     width, num_down = generator["block_expansion"], generator["num_down_blocks"]
-    published = PublishedAutoencoder(
+    return PublishedLFAEConfig(
+        num_regions=model["num_regions"],
+        width=width,
+        latent_channels=min(generator["max_features"], width * 2**num_down),
+        num_down=num_down,
+        num_residual=generator["num_bottleneck_blocks"],
+        skips=generator["skips"],
+        region_width=regions["block_expansion"],
+        region_depth=regions["num_blocks"],
+        region_max_width=regions["max_features"],
+        region_downscale=_factor(regions["scale_factor"]),
+        temperature=regions["temperature"],
+        flow_width=flow["block_expansion"],
+        flow_depth=flow["num_blocks"],
+        flow_max_width=flow["max_features"],
+        background_width=2 * background["block_expansion"],
+        background_depth=background["num_blocks"],
         corner_grids=True,
         outside="zeros",
         region_padding=region_padding,
@@ -105,25 +121,6 @@ def _lfae_config(model: Mapping[str, Any], region_padding: int) -> LFAEConfig:
         absolute_resize=True,
         blend_skips=generator["skips"],
         blend_source=generator["skips"],
-    )
-    return LFAEConfig(
-        num_regions=model["num_regions"],
-        width=width,
-        latent_channels=min(generator["max_features"], width * 2**num_down),
-        num_down=num_down,
-        num_residual=generator["num_bottleneck_blocks"],
-        skips=generator["skips"],
-        region_width=regions["block_expansion"],
-        region_depth=regions["num_blocks"],
-        region_max_width=regions["max_features"],
-        region_downscale=_factor(regions["scale_factor"]),
-        temperature=regions["temperature"],
-        flow_width=flow["block_expansion"],
-        flow_depth=flow["num_blocks"],
-        flow_max_width=flow["max_features"],
-        background_width=2 * background["block_expansion"],
-        background_depth=background["num_blocks"],
-        published=published,
     )
 
 
@@ -204,10 +201,10 @@ def official_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=rank)  # stable: tensors of one part stay as they were
 
 
-def official_parameter_order(config: LFAEConfig) -> list[str]:
+def official_parameter_order(config: PublishedLFAEConfig) -> list[str]:
     """Names of our parameters in the order in which their optimizer numbers them."""
     with torch.device("meta"):
-        names = {official_name(name): name for name, _ in LatentFlowAutoencoder(config).named_parameters()}
+        names = {official_name(name): name for name, _ in PublishedAutoencoder(config).named_parameters()}
     return [names[name] for name in official_order(names)]
 
 
@@ -229,7 +226,7 @@ def _swap(weight: Tensor, rows: int, columns: int) -> Tensor:
 # State dicts, both ways
 
 
-def tensors_to_official(tensors: Mapping[str, Tensor], config: LFAEConfig) -> dict[str, Tensor]:
+def tensors_to_official(tensors: Mapping[str, Tensor], config: PublishedLFAEConfig) -> dict[str, Tensor]:
     """Rename and permute tensors of our network, or their gradients; kernels are not added. In their order."""
     official = {}
     for name, tensor in tensors.items():
@@ -238,7 +235,7 @@ def tensors_to_official(tensors: Mapping[str, Tensor], config: LFAEConfig) -> di
     return {name: official[name] for name in official_order(official)}
 
 
-def kernels(config: LFAEConfig) -> dict[str, Tensor]:
+def kernels(config: PublishedLFAEConfig) -> dict[str, Tensor]:
     """The kernels of the anti-aliased down-sampling that they store, by name."""
     factors = {"generator.pixelwise_flow_predictor.down.weight": config.latent_stride}
     factors["region_predictor.down.weight"] = config.region_downscale
@@ -249,7 +246,7 @@ def to_official(state: Mapping[str, Tensor], config: LFAEConfig) -> dict[str, di
     """Their state dicts `generator`, `region_predictor` and `bg_predictor` of one of ours.
 
     Args:
-        state: of a `LatentFlowAutoencoder`.
+        state: of a `PublishedAutoencoder`.
         config: its config, of `lfae_config`.
 
     Raises:
@@ -260,8 +257,8 @@ def to_official(state: Mapping[str, Tensor], config: LFAEConfig) -> dict[str, di
     return _split({name: official[name] for name in official_order(official)})
 
 
-def from_official(states: Mapping[str, Mapping[str, Tensor]], config: LFAEConfig) -> dict[str, Tensor]:
-    """Inverse of `to_official`, for `LatentFlowAutoencoder.load_state_dict`.
+def from_official(states: Mapping[str, Mapping[str, Tensor]], config: PublishedLFAEConfig) -> dict[str, Tensor]:
+    """Inverse of `to_official`, for `PublishedAutoencoder.load_state_dict`.
 
     Args:
         states: their three state dicts.
@@ -274,7 +271,7 @@ def from_official(states: Mapping[str, Mapping[str, Tensor]], config: LFAEConfig
     check_convertible(config)
     given = {f"{part}.{name}": tensor for part in AUTOENCODER_PARTS for name, tensor in states.get(part, {}).items()}
     with torch.device("meta"):
-        expected = LatentFlowAutoencoder(config).state_dict()
+        expected = PublishedAutoencoder(config).state_dict()
     wanted = kernels(config)
     check_names(given, {name: tuple(t.shape) for name, t in (tensors_to_official(expected, config) | wanted).items()})
     compare_constants(given, wanted)
@@ -287,9 +284,10 @@ def from_official(states: Mapping[str, Mapping[str, Tensor]], config: LFAEConfig
 
 def check_convertible(config: LFAEConfig) -> None:
     """Raises a ValueError if the network has a part that theirs lacks, or lacks one."""
+    published = with_published(config)
     needed = dict(conv_bias=True, strided_downsampling=True, blend_skips=config.skips)
     for field, value in needed.items():
-        if (given := getattr(config.published, field)) != value:
+        if (given := getattr(published, field)) != value:
             raise ValueError(f"{field}={given}: the authors' networks have {value}; see lfae_config")
 
 

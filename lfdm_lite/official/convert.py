@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..autoencoder import LatentFlowAutoencoder
-from ..diffusion import GaussianDiffusion
 from ..files.checkpoints import CheckpointError, write_atomically
 from ..pipeline import LFDM
-from ..unet3d import UNet3D
 from . import autoencoder, denoiser
 from .files import AUTOENCODER_PARTS, DIFFUSION_PART, read_states, write_states
+from .parts.autoencoder import PublishedAutoencoder
+from .parts.denoiser import PublishedUNet3D
+from .parts.diffusion import PublishedDiffusion
 from .presets import PaperModel
 
 LFAE_FILE, DM_FILE, VECTORS_FILE = "lfae.pth", "dm.pth", "label_vectors.safetensors"
@@ -31,19 +31,19 @@ def from_official(lfae: str | Path, dm: str | Path, paper: PaperModel, label_vec
         CheckpointError: a file that is damaged, holds code, or lacks a tensor; the message names what.
         ValueError: label vectors that do not fit the network.
     """
-    network = LatentFlowAutoencoder(paper.autoencoder)
+    network = PublishedAutoencoder(paper.autoencoder)
     try:
         states = read_states(lfae, AUTOENCODER_PARTS)
         network.load_state_dict(autoencoder.from_official(states, paper.autoencoder))
     except CheckpointError as error:
         raise CheckpointError(_named(lfae, error)) from None
-    unet = UNet3D(paper.unet)
+    unet = PublishedUNet3D(paper.unet)
     try:
         (state,) = read_states(dm, (DIFFUSION_PART,)).values()
         unet.load_state_dict(denoiser.from_official(state, paper.unet, label_vectors))
     except CheckpointError as error:
         raise CheckpointError(_named(dm, error)) from None
-    diffusion = GaussianDiffusion(paper.diffusion)
+    diffusion = PublishedDiffusion(paper.diffusion)
     model = LFDM(network, unet, diffusion, list(paper.labels), paper.image_size, guidance_scale=1.0)
     return model.eval().requires_grad_(False)
 

@@ -8,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..attention import Frames, TemporalAttention
-from ..diffusion import DiffusionConfig, GaussianDiffusion
+from ..diffusion import DiffusionConfig
 from ..unet3d import UNet3D, UNet3DConfig
 from .files import check_names, compare_constants
-from .parts.published import PublishedDenoiser, PublishedDiffusion
+from .parts.configs import PublishedDiffusionConfig, PublishedUNet3DConfig, with_published
+from .parts.diffusion import PublishedDiffusion
 from .renaming import frequencies, unet_from_official, unet_to_official
 
 PREFIX = "denoise_fn."
@@ -35,7 +36,7 @@ def unet_config(
     resnet_groups: int = 8,
     num_labels: int = 6,
     num_frames: int = 40,
-) -> UNet3DConfig:
+) -> PublishedUNet3DConfig:
     """Our config of one of their networks; the names of the arguments are theirs, the defaults those of MUG.
 
     Args:
@@ -53,21 +54,7 @@ def unet_config(
         num_frames: frames of a training clip.
     """
     motion_channels = out_grid_dim + out_conf_dim
-    published = PublishedDenoiser(
-        label_dim=768 if use_bert_text_cond else cond_dim or 0,
-        fixed_labels=True,
-        learned_null=learn_null_cond,
-        spatial_head_dim=32,
-        rotary_dim=min(32, attn_dim_head),
-        upsampling="transposed" if use_deconv else "nearest",
-        upsampling_padding=padding_mode,
-        norm_shift=False,
-        attention_bias=False,
-        last_condition=False,
-        first_skip="convolution",
-        split_heads=(out_grid_dim, out_conf_dim),
-    )
-    return UNet3DConfig(
+    return PublishedUNet3DConfig(
         feature_channels=channels - motion_channels,
         num_labels=num_labels,
         channels=motion_channels,
@@ -83,7 +70,18 @@ def unet_config(
         init_kernel=init_kernel_size,
         frame_index=False,
         frame_embedding=False,
-        published=published,
+        label_dim=768 if use_bert_text_cond else cond_dim or 0,
+        fixed_labels=True,
+        learned_null=learn_null_cond,
+        spatial_head_dim=32,
+        rotary_dim=min(32, attn_dim_head),
+        upsampling="transposed" if use_deconv else "nearest",
+        upsampling_padding=padding_mode,
+        norm_shift=False,
+        attention_bias=False,
+        last_condition=False,
+        first_skip="convolution",
+        split_heads=(out_grid_dim, out_conf_dim),
     )
 
 
@@ -94,7 +92,7 @@ def diffusion_config(
     null_cond_prob: float = 0.1,
     use_dynamic_thres: bool = True,
     use_residual_flow: bool = False,
-) -> DiffusionConfig:
+) -> PublishedDiffusionConfig:
     """Our config of their noise process; the names of the arguments are theirs, the defaults those of their runs.
 
     Args:
@@ -104,7 +102,12 @@ def diffusion_config(
         use_dynamic_thres: dynamic thresholding at the 0.9 quantile in sampling, else clip x0 to [-1, 1].
         use_residual_flow: denoise displacements, else absolute positions.
     """
-    published = PublishedDiffusion(
+    return PublishedDiffusionConfig(
+        num_steps=timesteps,
+        schedule="cosine",
+        parameterization="eps",
+        motion="residual" if use_residual_flow else "absolute",
+        null_probability=null_cond_prob,
         max_beta=0.9999,
         corner_origin=True,
         threshold=0.9 if use_dynamic_thres else 0.0,
@@ -115,14 +118,6 @@ def diffusion_config(
         early_alpha_bar=True,
         draw_unused=True,
     )
-    return DiffusionConfig(
-        num_steps=timesteps,
-        schedule="cosine",
-        parameterization="eps",
-        motion="residual" if use_residual_flow else "absolute",
-        null_probability=null_cond_prob,
-        published=published,
-    )
 
 
 def to_official(
@@ -131,7 +126,7 @@ def to_official(
     """The authors' 'diffusion' state dict: a network of ours under `denoise_fn.`, and the schedule beside it.
 
     Args:
-        state: of a `UNet3D`.
+        state: of a `PublishedUNet3D`.
         config: its config, of `unet_config`.
         diffusion_config: of the process that it was trained with.
 
@@ -143,9 +138,9 @@ def to_official(
 
 
 def from_official(
-    state: Mapping[str, Tensor], config: UNet3DConfig, label_vectors: Float[Tensor, "n e"] | None = None
+    state: Mapping[str, Tensor], config: PublishedUNet3DConfig, label_vectors: Float[Tensor, "n e"] | None = None
 ) -> dict[str, Tensor]:
-    """Inverse of `to_official`: the state dict of a `UNet3D`, complete.
+    """Inverse of `to_official`: the state dict of a `PublishedUNet3D`, complete.
 
     Args:
         state: the authors' 'diffusion' state dict, on the CPU.
@@ -170,7 +165,7 @@ def schedule(config: DiffusionConfig) -> dict[str, Float[Tensor, " t"]]:
 
     Source: Ho et al. 2020, forward process and its posterior.
     """
-    diffusion = GaussianDiffusion(config)
+    diffusion = PublishedDiffusion(with_published(config))
     betas, alpha_bar = diffusion.exact_betas(), diffusion.exact_alpha_bar()
     before = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
     variance = betas * (1 - before) / (1 - alpha_bar)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ..autoencoder import LatentFlowAutoencoder
 from ..losses import equivariance_loss, perceptual_loss
-from .parts.autoencoder import StridedGaussian, TaxicabTransform
-from .parts.parts import AXIS_SIGNS
+from .parts.autoencoder import AXIS_SIGNS
+from .parts.configs import with_published
+from .parts.stage_one import StridedGaussian, TaxicabTransform
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class StageOneObjective(nn.Module):
     ):
         super().__init__()
         self.network, self.features, self.config = network, features, config
-        self.sign_of = AXIS_SIGNS[network.config.published.axis_sign]
+        self.sign_of = AXIS_SIGNS[with_published(network.config).axis_sign]
         self.pyramid = nn.ModuleList(nn.Identity() if s == 1 else StridedGaussian(3, s) for s in config.scales)
 
     def draw(self, batch: int, generator: torch.Generator, device: torch.device | str = "cpu") -> TaxicabTransform:

@@ -16,8 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..unet3d import UNet3D, UNet3DConfig
+from ..unet3d import UNet3DConfig
 from .files import check_names, compare_constants
+from .parts.configs import PublishedUNet3DConfig, with_published
+from .parts.denoiser import PublishedUNet3D
 
 FIRST = "init_conv.weight"  # over [noisy motion, z0]
 
@@ -48,9 +50,9 @@ RENAMED = (  # our name, a regular expression, and theirs; every rule is applied
 )
 
 
-def official_name(name: str, config: UNet3DConfig) -> str:
+def official_name(name: str, config: PublishedUNet3DConfig) -> str:
     """Their name of one of our tensors."""
-    if config.published.upsampling == "nearest":
+    if config.upsampling == "nearest":
         name = re.sub(r"^(grow\.\d+)\.conv", r"\1.conv.1", name)  # behind the resizing, in a sequence
     for ours, theirs in RENAMED:
         name = re.sub(ours, theirs, name)
@@ -71,24 +73,24 @@ def is_rotated(name: str) -> bool:
     return name.endswith("temporal.to_qkv.weight")
 
 
-def pairs_apart(qkv: Float[Tensor, "hd c"], config: UNet3DConfig) -> Float[Tensor, "hd c"]:
+def pairs_apart(qkv: Float[Tensor, "hd c"], config: PublishedUNet3DConfig) -> Float[Tensor, "hd c"]:
     """Rows of queries and keys from a head's features in order 0 1 2 3 … to 0 2 4 … 1 3 5 …; those of values stay."""
     qk, v = qkv.split([2 * qkv.shape[0] // 3, qkv.shape[0] // 3])
     heads = qk.reshape(2 * config.heads, config.head_dim // 2, 2, -1)
     return torch.cat([heads.transpose(1, 2).reshape(qk.shape), v])
 
 
-def pairs_together(qkv: Float[Tensor, "hd c"], config: UNet3DConfig) -> Float[Tensor, "hd c"]:
+def pairs_together(qkv: Float[Tensor, "hd c"], config: PublishedUNet3DConfig) -> Float[Tensor, "hd c"]:
     """Inverse of `pairs_apart`."""
     qk, v = qkv.split([2 * qkv.shape[0] // 3, qkv.shape[0] // 3])
     heads = qk.reshape(2 * config.heads, 2, config.head_dim // 2, -1)
     return torch.cat([heads.transpose(1, 2).reshape(qk.shape), v])
 
 
-def frequencies(config: UNet3DConfig) -> dict[str, Float[Tensor, " r"]]:
+def frequencies(config: PublishedUNet3DConfig) -> dict[str, Float[Tensor, " r"]]:
     """The rotary frequencies that they store with every temporal attention, by name."""
     names = [f"{side}.{i}.3" for side in ("downs", "ups") for i in range(len(config.dim_mults))]
-    turned = config.published.rotary_dim or config.head_dim
+    turned = config.rotary_dim or config.head_dim
     value = 1 / 10_000.0 ** (torch.arange(0, turned, 2).float() / turned)
     return {
         f"{name}.fn.fn.fn.rotary_emb.freqs": value.clone()
@@ -110,7 +112,7 @@ def unet_to_official(tensors: Mapping[str, Tensor], config: UNet3DConfig) -> dic
     for name, tensor in tensors.items():
         if name in ("conv_motion.weight", "conv_features.weight", "label.vectors"):
             continue
-        if name == "label.null" and not config.published.learned_null:
+        if name == "label.null" and not config.learned_null:
             continue
         tensor = pairs_together(tensor, config) if is_rotated(name) else tensor
         official[official_name(name, config)] = tensor.reshape(official_shape(name, tensor.shape))
@@ -121,9 +123,9 @@ def unet_to_official(tensors: Mapping[str, Tensor], config: UNet3DConfig) -> dic
 
 
 def unet_from_official(
-    state: Mapping[str, Tensor], config: UNet3DConfig, label_vectors: Float[Tensor, "n e"] | None = None
+    state: Mapping[str, Tensor], config: PublishedUNet3DConfig, label_vectors: Float[Tensor, "n e"] | None = None
 ) -> dict[str, Tensor]:
-    """Inverse of `unet_to_official`, for `UNet3D.load_state_dict`; `state` has no prefix.
+    """Inverse of `unet_to_official`, for `PublishedUNet3D.load_state_dict`; `state` has no prefix.
 
     Args:
         state: a whole network, with its frequencies.
@@ -136,7 +138,7 @@ def unet_from_official(
     """
     check_convertible(config)
     with torch.device("meta"):
-        expected = UNet3D(config).state_dict()
+        expected = PublishedUNet3D(config).state_dict()
     names = {FIRST: (config.dim, config.channels + config.feature_channels, 1, *2 * (config.init_kernel,))}
     for name, tensor in unet_to_official(expected, config).items():
         names[name] = tuple(tensor.shape)
@@ -164,13 +166,13 @@ def unet_from_official(
 
 def check_convertible(config: UNet3DConfig) -> None:
     """Raises a ValueError if the network has a part that theirs lacks, or lacks one."""
+    published = with_published(config)
     needed = dict(
         blocks=2, rotary=True, frame_index=False, frame_embedding=False, fixed_labels=True, norm_shift=False,
         attention_bias=False, last_condition=False, first_skip="convolution",
     )  # fmt: skip
-    fields = vars(config) | vars(config.published)
     for field, value in needed.items():
-        if fields[field] != value:
-            raise ValueError(f"{field}={fields[field]}: the authors' networks have {value}; see unet_config")
-    if set(config.spatial_kinds) != {"linear"} or len(config.published.split_heads or ()) != 2:
+        if (given := getattr(published, field)) != value:
+            raise ValueError(f"{field}={given}: the authors' networks have {value}; see unet_config")
+    if set(config.spatial_kinds) != {"linear"} or len(published.split_heads or ()) != 2:
         raise ValueError("the authors' networks have linear spatial attention and two heads; see unet_config")

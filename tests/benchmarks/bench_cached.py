@@ -12,16 +12,14 @@ import sys
 from functools import partial
 
 import torch
-from lfdm_lite.training.engine.core.measuring import PeakMemory, seconds_of
-from lfdm_lite.training.engine.core.randomness import generator_of
 from torch import nn
 from torch.utils.data import default_collate
 
-from lfdm_lite.autoencoder import LatentFlowAutoencoder
-from lfdm_lite.diffusion import GaussianDiffusion
+from lfdm_lite.files.variants import construct
 from lfdm_lite.training import PRESETS
+from lfdm_lite.training.engine.measuring import PeakMemory, seconds_of
+from lfdm_lite.training.engine.randomness import generator_of
 from lfdm_lite.training.stages.stage_two import DiffusionObjective, draw_noise, see_motion
-from lfdm_lite.unet3d import UNet3D
 
 CPU = torch.device("cpu")
 
@@ -32,9 +30,9 @@ class Both:
     def __init__(self, preset: str, batch: int):
         made = PRESETS[preset]
         torch.manual_seed(0)
-        self.autoencoder = LatentFlowAutoencoder(made.autoencoder.model).eval().requires_grad_(False)
-        self.unet = UNet3D(made.diffusion.unet)
-        diffusion, data = GaussianDiffusion(made.diffusion.diffusion), made.diffusion.data
+        self.autoencoder = construct(made.autoencoder.model).eval().requires_grad_(False)
+        self.unet = construct(made.diffusion.unet)
+        diffusion, data = construct(made.diffusion.diffusion), made.diffusion.data
         self.objective = DiffusionObjective(self.unet, diffusion, self.autoencoder)
         self.optimizer = torch.optim.AdamW(self.unet.parameters(), 1e-5, fused=True)
         shape = (batch, 3, data.num_frames, data.size, data.size)

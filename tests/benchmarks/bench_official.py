@@ -29,18 +29,17 @@ from pathlib import Path
 import straightforward
 import torch
 import torch.nn.functional as F
-from lfdm_lite.training.engine.core.randomness import Examples, Place
 from torch import Tensor, nn
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
 from lfdm_lite.data import Faces
-from lfdm_lite.diffusion import GaussianDiffusion
+from lfdm_lite.files.variants import construct
 from lfdm_lite.official import denoiser
 from lfdm_lite.official.autoencoder import lfae_config
 from lfdm_lite.samplers import dpm_solver_step, estimate, guided
+from lfdm_lite.training.engine.randomness import Examples, Place
 from lfdm_lite.training.stages.clips import TensorClips
 from lfdm_lite.training.stages.stage_two import DiffusionObjective, draw_noise
-from lfdm_lite.unet3d import UNet3D
 
 TOLERANCE = 1e-4  # of outputs in float32, relative to the largest; both formulations round differently
 # The same of motion, and of what is painted from it. Where a region is nearly round its axes hang on the last bits, and
@@ -142,14 +141,14 @@ class Subject:
         self.generator = torch.Generator().manual_seed(0)
         torch.manual_seed(0)
         config, process = denoiser.unet_config(**sizes.unet), denoiser.diffusion_config()
-        self.unet = UNet3D(config).eval()
+        self.unet = construct(config).eval()
         self.fill_zeros(self.unet)
         self.unet.label.vectors.normal_(generator=self.generator)
         official = denoiser.to_official(self.unet.state_dict(), config, process)
         prefix = denoiser.PREFIX
         self.state = {k.removeprefix(prefix): v.clone() for k, v in official.items() if k.startswith(prefix)}
         self.unet.to(memory_format=torch.channels_last)
-        self.diffusion = GaussianDiffusion(process)
+        self.diffusion = construct(process)
 
         side = sizes.image_size // 4
         shape = (1, config.channels, sizes.num_frames, side, side)
@@ -167,7 +166,7 @@ class Subject:
         self.video = video[None].contiguous()
         self.source = self.video[:, :, 0].contiguous()
         config = lfae_config({"model_params": sizes.autoencoder}, 3)
-        self.frame_by_frame = LatentFlowAutoencoder(config).requires_grad_(False)
+        self.frame_by_frame = construct(config).requires_grad_(False)
         self.fill_zeros(self.frame_by_frame)
         self.check_parameters(sizes, "autoencoder", self.frame_by_frame)
         self.settle(self.frame_by_frame)

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from lfdm_lite.files.variants import construct
 from lfdm_lite.official import denoiser
-from lfdm_lite.unet3d import UNet3D
 
 from ..benchmarks import straightforward
 from . import make_stage_one, make_stage_two, plain
@@ -150,7 +150,7 @@ def make_system(folder: Folder, autoencoder: make_stage_one.States) -> None:
     folder.json(HERE + "flowdiffusion_config", CONFIG)
     config = denoiser.unet_config(**CONFIG["unet"])
     process = denoiser.diffusion_config(timesteps=CONFIG["timesteps"])
-    shapes = denoiser.to_official(UNet3D(config).state_dict(), config, process)
+    shapes = denoiser.to_official(construct(config).state_dict(), config, process)
     shapes = {name: value for name, value in shapes.items() if name.startswith(denoiser.PREFIX)}
     state = with_quiet_heads(draw_weights(shapes, folder.generator("system")))
     folder.tensors(HERE + "flowdiffusion_diffusion_state", Process(CONFIG["timesteps"]).buffers | state)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lfdm_lite.autoencoder import LatentFlowAutoencoder
+from lfdm_lite.files.variants import construct
 from lfdm_lite.official import autoencoder as official
 from lfdm_lite.perceptual import PerceptualFeatures
 
@@ -88,7 +88,7 @@ def make(folder: Folder) -> States:
 def draw_states(folder: Folder) -> dict[str, dict[str, Tensor]]:
     """Random weights under the authors' names; kernels are of `plain`'s formula. The background hardly moves."""
     config = official.lfae_config(CONFIG)
-    shapes = official.to_official(LatentFlowAutoencoder(config).state_dict(), config)
+    shapes = official.to_official(construct(config).state_dict(), config)
     states = {part: draw_weights(state, folder.generator(part)) for part, state in shapes.items()}
     states["region_predictor"]["down.weight"] = plain.kernel(round(1 / REGIONS["scale_factor"]))
     states["generator"]["pixelwise_flow_predictor.down.weight"] = plain.kernel(round(1 / FLOW["scale_factor"]))

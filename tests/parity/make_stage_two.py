@@ -10,8 +10,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
+from lfdm_lite.files.variants import construct
 from lfdm_lite.official import denoiser
-from lfdm_lite.unet3d import UNet3D
 
 from ..benchmarks import straightforward
 from .drawn import Folder, draw_normal, draw_weights, exact, is_learned
@@ -64,7 +64,7 @@ def draw_network(folder: Folder, name: str, **variant) -> dict[str, Tensor]:
     """Random weights under the authors' names, which the library gives."""
     shared = {key: UNET[key] for key in UNET if key not in ("frames", "hw", "batch")} | variant
     config = denoiser.unet_config(**shared)
-    shapes = denoiser.to_official(UNet3D(config).state_dict(), config, denoiser.diffusion_config())
+    shapes = denoiser.to_official(construct(config).state_dict(), config, denoiser.diffusion_config())
     shapes = {key.removeprefix(denoiser.PREFIX): t for key, t in shapes.items() if key.startswith(denoiser.PREFIX)}
     return with_quiet_heads(draw_weights(shapes, folder.generator(name)))
 

@@ -6,6 +6,7 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
+from lfdm_lite.files.variants import construct
 from lfdm_lite.official import denoiser
 from lfdm_lite.official.renaming import unet_from_official, unet_to_official
 from lfdm_lite.samplers import guided
@@ -60,7 +61,7 @@ def load_network(report: Report, variant: str, labels: Tensor | None, batch: int
     """The stored network of that name; row i of its label table is example i's vector."""
     state = report.open(f"{FOLDER}unet_{variant}_state.safetensors").state()
     config = network_config(report, state, "reflect" in variant, batch)
-    unet = UNet3D(config).eval()
+    unet = construct(config).eval()
     unet.load_state_dict(unet_from_official(state, config, labels), strict=True)
     return unet
 
@@ -73,8 +74,8 @@ def compare_sizes(report: Report) -> None:
         return
     x, labels = inputs.given("in.x"), inputs.given("in.cond")
     config = load_network(report, "deconv", labels, len(x)).config
-    flow, occlusion = config.published.split_heads
-    ours = dict(batch=len(x), frames=x.shape[2], hw=x.shape[3], cond_dim=config.published.label_dim)
+    flow, occlusion = config.split_heads
+    ours = dict(batch=len(x), frames=x.shape[2], hw=x.shape[3], cond_dim=config.label_dim)
     for key, value in (ours | dict(out_grid_dim=flow, out_conf_dim=occlusion)).items():
         report.check(key, value, golden, key)
 
@@ -204,7 +205,7 @@ FULL_SIZE = {  # what tells the published networks apart
 def full_size(name: str) -> tuple[UNet3D, dict[str, list]]:
     """A published network without memory, and the authors' key -> [shape, type] of its whole diffusion model."""
     with torch.device("meta"):
-        unet = UNet3D(FULL_SIZE[name])
+        unet = construct(FULL_SIZE[name])
     state = denoiser.to_official(unet.state_dict(), unet.config, denoiser.diffusion_config())
     return unet, {key: [list(value.shape), str(value.dtype).removeprefix("torch.")] for key, value in state.items()}
 

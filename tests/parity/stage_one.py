@@ -8,8 +8,8 @@ from torch import Tensor
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
 from lfdm_lite.motion import Motion, gaussian_heatmaps
 from lfdm_lite.official import autoencoder as official
-from lfdm_lite.official.parts.autoencoder import StridedGaussian, corner_grid, round_heatmaps
-from lfdm_lite.official.parts.published import with_published
+from lfdm_lite.official.parts.configs import with_published
+from lfdm_lite.official.parts.stage_one import StridedGaussian, corner_grid, round_heatmaps
 from lfdm_lite.regions import Regions
 
 from .report import Golden, Report

@@ -14,14 +14,16 @@ from torch import Tensor
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
 from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion
+from lfdm_lite.files.variants import construct
 from lfdm_lite.geometry import identity_grid, warp
 from lfdm_lite.motion import Motion
 from lfdm_lite.official import autoencoder as official_autoencoder
 from lfdm_lite.official import denoiser
 from lfdm_lite.official.files import AUTOENCODER_PARTS
-from lfdm_lite.official.parts.autoencoder import resize_positions
+from lfdm_lite.official.parts.diffusion import estimate, needs_noise, sample, sampling_path
+from lfdm_lite.official.parts.stage_one import resize_positions
 from lfdm_lite.official.renaming import unet_to_official
-from lfdm_lite.samplers import estimate, guided, needs_noise, sample, sampling_path
+from lfdm_lite.samplers import guided
 from lfdm_lite.unet3d import UNet3D
 
 from . import networks
@@ -74,7 +76,7 @@ def compare_process(report: Report) -> None:
         return
     x0, noise, features = golden.given("in.x0"), golden.given("in.noise"), golden.given("in.fea")
     config = denoiser.diffusion_config(timesteps=stored_steps(report))
-    diffusion = GaussianDiffusion(config)
+    diffusion = construct(config)
     unet = load_network(report, "deconv", golden.given("in.cond"), len(x0))
     label = torch.arange(len(x0))
 
@@ -100,12 +102,12 @@ def compare_process(report: Report) -> None:
             case "q_posterior_logvar":
                 ours = variance.clamp(min=1e-20).log()
             case "p_mean":
-                ours = mean(x_t, t, float(".".join(rest).removeprefix("cs")), config.published.threshold)
+                ours = mean(x_t, t, float(".".join(rest).removeprefix("cs")), config.threshold)
             case "p_mean_static":
-                ours = mean(x_t, t, 1.0, denoiser.diffusion_config(use_dynamic_thres=False).published.threshold)
+                ours = mean(x_t, t, 1.0, denoiser.diffusion_config(use_dynamic_thres=False).threshold)
             case "p_sample":
                 drawn = golden.given(f"in.p_sample_noise.{steps}")
-                ours = mean(x_t, t, 1.0, config.published.threshold) + variance.sqrt() * drawn
+                ours = mean(x_t, t, 1.0, config.threshold) + variance.sqrt() * drawn
             case _:
                 continue  # listed as not read
         report.check(key, ours, golden, key)
@@ -118,21 +120,21 @@ def compare_times(report: Report) -> None:
     config = denoiser.diffusion_config(timesteps=stored_steps(report))
     for key in golden.keys():
         if match := re.fullmatch(r"times_S(\d+)", key):  # theirs end with step 0, where nothing is computed any more
-            path = sampling_path(GaussianDiffusion(config), int(match[1]), None)
+            path = sampling_path(construct(config), int(match[1]), None)
             report.check(key, [*path, 0], golden, key)
         elif match := re.fullmatch(r"ddim_S(\d+)_eta([\d.]+)_cs[\d.]+", key):
-            path = sampling_path(GaussianDiffusion(config), int(match[1]), None)
+            path = sampling_path(construct(config), int(match[1]), None)
             pairs = [list(pair) for pair in zip(path, [*path[1:], 0], strict=True)]
             draws = count_draws("ddim", len(path), float(match[2]), config)
             report.check(key, {"time_pairs": pairs, "n_noise_draws": draws}, golden, key)
         elif match := re.fullmatch(r"ddpm_T(\d+)", key):
-            path = sampling_path(GaussianDiffusion(replace(config, num_steps=int(match[1]))), None, None)
+            path = sampling_path(construct(replace(config, num_steps=int(match[1]))), None, None)
             report.check(key, {"n_noise_draws": count_draws("ddpm", len(path), 1.0, config)}, golden, key)
 
 
 def count_draws(sampler: str, steps: int, eta: float, config: DiffusionConfig) -> int:
     """How often a chain draws noise, its start included."""
-    return 1 + sum(needs_noise(sampler, eta, i == steps - 1, config.published.draw_unused) for i in range(steps))
+    return 1 + sum(needs_noise(sampler, eta, i == steps - 1, config.draw_unused) for i in range(steps))
 
 
 class Draws:
@@ -160,7 +162,7 @@ def compare_chain(report: Report, name: str) -> None:
         num_steps, scale = stored_steps(report), float(match[3])
     else:
         num_steps, arguments = int(re.search(r"_T(\d+)", name)[1]), dict(sampler="ddpm")
-    diffusion = GaussianDiffusion(denoiser.diffusion_config(timesteps=num_steps))
+    diffusion = construct(denoiser.diffusion_config(timesteps=num_steps))
     denoise = guided(unet, features, torch.arange(shape[0]), scale)
     end = sample(diffusion, denoise, shape, **arguments, noise=draws, progress=False)
     report.check("end of the chain", end, golden, "out")
@@ -174,7 +176,7 @@ def compare_losses(report: Report) -> None:
     x0, t, noise, features = (golden.given(f"in.{key}") for key in ("x0", "t", "noise", "fea"))
     unet = load_network(report, "deconv", golden.given("in.cond_emb"), len(x0))
     config = denoiser.diffusion_config(timesteps=stored_steps(report))
-    diffusion = GaussianDiffusion(config)
+    diffusion = construct(config)
     # Which texts were "None", and so meant no condition, no file says but this; a wrong mask shows in all that follows.
     label = torch.where(golden.values["out.null_cond_mask"], unet.null_label, torch.arange(len(x0)))
     loss = diffusion.loss_at(unet, x0, t, noise, features, label)
@@ -183,7 +185,7 @@ def compare_losses(report: Report) -> None:
     report.check("null_cond_mask", label == unet.null_label, golden, "out.null_cond_mask")
     with torch.no_grad():
         x_t = diffusion.add_noise(x0, t, noise)
-        estimated, _ = estimate(diffusion, guided(unet, features, label), x_t, t, config.published.threshold)
+        estimated, _ = estimate(diffusion, guided(unet, features, label), x_t, t, config.threshold)
     report.check("pred_x0", estimated, golden, "out.pred_x0")
     check_gradients(report, golden, official_gradients(unet))
 
@@ -198,18 +200,18 @@ def load_system(report: Report, labels: Tensor, motion: str) -> tuple[LatentFlow
     lfae_config = official_autoencoder.lfae_config({key: lfae.given(key) for key in lfae.keys()})
     folder = posixpath.dirname(lfae.name)
     parts = {part: report.open(f"{folder}/state_{part}.safetensors").state() for part in AUTOENCODER_PARTS}
-    autoencoder = LatentFlowAutoencoder(lfae_config)
+    autoencoder = construct(lfae_config)
     autoencoder.load_state_dict(official_autoencoder.from_official(parts, lfae_config), strict=True)
 
     unet_config = denoiser.unet_config(
         **config.given("unet"), num_labels=len(labels), num_frames=config.given("num_frames")
     )
-    unet = UNet3D(unet_config).eval()
+    unet = construct(unet_config).eval()
     state = report.open(FOLDER + "flowdiffusion_diffusion_state.safetensors").state()
     unet.load_state_dict(denoiser.from_official(state, unet_config, labels), strict=True)
     settings = {key: config.given(key) for key in SETTINGS}
     diffusion_config = denoiser.diffusion_config(**settings, use_residual_flow=motion == "residual")
-    return autoencoder.eval().requires_grad_(False), unet, GaussianDiffusion(diffusion_config)
+    return autoencoder.eval().requires_grad_(False), unet, construct(diffusion_config)
 
 
 def positions(motion: Motion) -> Tensor:
@@ -221,7 +223,7 @@ def images(autoencoder: LatentFlowAutoencoder, image: Tensor, motion: Motion) ->
     """The decoded video, and the image itself warped by the flow."""
     flow = resize_positions(motion.flow, image.shape[-2:])
     with torch.no_grad():
-        return autoencoder.decode(image, motion), warp(image, flow, outside=autoencoder.config.published.outside)
+        return autoencoder.decode(image, motion), warp(image, flow, outside=autoencoder.config.outside)
 
 
 def compare_training(report: Report, motion: str) -> None:
@@ -251,7 +253,7 @@ def compare_training(report: Report, motion: str) -> None:
     report.check("loss", loss.reshape(1), golden, "out.loss")
     with torch.no_grad():
         x_t = diffusion.add_noise(x0, t, noise)
-        estimated, _ = estimate(diffusion, guided(unet, features, label), x_t, t, diffusion.config.published.threshold)
+        estimated, _ = estimate(diffusion, guided(unet, features, label), x_t, t, diffusion.config.threshold)
         fake = diffusion.unpack_motion(estimated)
     decoded, warped = images(autoencoder, image, fake)
     report.check("pred_x0", estimated, golden, "out.pred_x0")

@@ -4,13 +4,14 @@ import torch
 from torch import Tensor, nn
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
+from lfdm_lite.files.variants import construct
 from lfdm_lite.geometry import identity_grid
 from lfdm_lite.motion import Motion
 from lfdm_lite.official import autoencoder as official
 from lfdm_lite.official.files import AUTOENCODER_PARTS
 from lfdm_lite.official.objective import StageOneObjective, objective_config
-from lfdm_lite.official.parts.autoencoder import TaxicabTransform
-from lfdm_lite.official.parts.published import with_published
+from lfdm_lite.official.parts.configs import with_published
+from lfdm_lite.official.parts.stage_one import TaxicabTransform
 from lfdm_lite.perceptual import PerceptualFeatures
 from lfdm_lite.regions import Regions
 
@@ -32,7 +33,7 @@ def stored_states(report: Report) -> dict[str, dict[str, Tensor]] | None:
 
 
 def build(config: LFAEConfig, states: dict[str, dict[str, Tensor]]) -> LatentFlowAutoencoder:
-    network = LatentFlowAutoencoder(config).eval()
+    network = construct(config).eval()
     network.load_state_dict(official.from_official(states, config), strict=True)
     return network
 

@@ -6,7 +6,8 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
+from lfdm_lite.autoencoder import LFAEConfig
+from lfdm_lite.files.variants import construct
 from lfdm_lite.official import autoencoder as official
 from lfdm_lite.official.files import AUTOENCODER_PARTS, write_states
 from lfdm_lite.perceptual import PerceptualFeatures
@@ -62,7 +63,7 @@ def full_size_tables() -> tuple[dict[str, dict[str, list]], LFAEConfig]:
     """Key -> [shape, type] of the published networks, in the authors' order, without memory; and their config."""
     config = official.lfae_config(official.PAPER)
     with torch.device("meta"):
-        state = LatentFlowAutoencoder(config).state_dict()
+        state = construct(config).state_dict()
     states = official.to_official(state, config)
     return {
         part: {name: [list(t.shape), str(t.dtype).removeprefix("torch.")] for name, t in state.items()}
@@ -73,7 +74,7 @@ def full_size_tables() -> tuple[dict[str, dict[str, list]], LFAEConfig]:
 def full_size_order(config: LFAEConfig) -> list[list]:
     """[index, name, shape] of every parameter, as their optimizer counts."""
     with torch.device("meta"):
-        shapes = {name: list(value.shape) for name, value in LatentFlowAutoencoder(config).named_parameters()}
+        shapes = {name: list(value.shape) for name, value in construct(config).named_parameters()}
     names = official.official_parameter_order(config)
     return [[i, official.official_name(name), shapes[name]] for i, name in enumerate(names)]
 

@@ -1,5 +1,1 @@
-"""Parts of the published networks that ours have in another form, off the teaching path.
-
-`published` lists them as fields of the configs; each network, once built, exchanges the parts that its config names.
-`lfdm_lite.official` sets those fields.
-"""
+"""The published configs, networks and sampler: children of ours that override what differs, off the teaching path."""

@@ -1,7 +1,4 @@
-"""The parts of the published denoiser that ours has in another form; `put_in_place` exchanges ours for them.
-
-They know nothing of the network around them, so that `unet3d` can build it first, as it reads.
-"""
+"""The published denoiser: ours, with the parts exchanged that `PublishedUNet3DConfig` names."""
 
 from collections.abc import Iterable
 
@@ -18,50 +15,59 @@ from ...attention import (
     TemporalAttention,
     rotary_angles,
 )
-from .published import PublishedDenoiser
+from ...unet3d import ResidualBlock, UNet3D
+from .configs import PublishedUNet3DConfig
 
 
-def put_in_place(unet: nn.Module) -> None:
-    """Exchange what the config's published fields name; with their defaults nothing changes.
+class PublishedUNet3D(UNet3D):
+    """Our denoiser with what `config` exchanges; at the config's defaults it computes what ours does.
 
-    Args:
-        unet: a `UNet3D` at the end of its construction.
+    It is built first as ours reads; then some of its parts are replaced.
+
+    Source: LFDM's published code, stage two, by its measured behaviour.
     """
-    config, published = unet.config, unet.config.published
-    if published == PublishedDenoiser():
-        return
-    if published.fixed_labels:
-        unet.label = LabelVectors(config.num_labels, config.label_width, published.learned_null)
-    if config.rotary and published.rotary_dim is not None:
-        unet.positions = PartlyTurned(unet.positions, published.rotary_dim)
-    for module in unet.modules():
-        if isinstance(module, SpatialAttention | TemporalAttention):
-            exchange_projections(module, published)
-    if (published.upsampling, published.upsampling_padding) != ("nearest", "zeros"):
-        dims = [layers.conv.in_channels for layers in unet.grow]
-        unet.grow = nn.ModuleList(Grow(dim, published.upsampling, published.upsampling_padding) for dim in dims)
-    blocks = [unet.last_block]
-    if published.split_heads:
-        sizes = 2 * config.dim, config.dim, config.condition_dim, config.norm_groups
-        blocks = [type(unet.last_block)(*sizes) for _ in published.split_heads]
-        unet.last_block = SideBySide(blocks)
-        unet.head = SplitHead(nn.Conv2d(config.dim, channels, 1) for channels in published.split_heads)
-        for parameter in unet.head.parameters():
-            nn.init.zeros_(parameter)
-    if not published.last_condition:
-        for block in blocks:
-            block.condition = NoCondition(2 * config.dim)
+
+    config: PublishedUNet3DConfig
+
+    def __init__(self, config: PublishedUNet3DConfig):
+        super().__init__(config)
+        if config.fixed_labels:
+            self.label = LabelVectors(config.num_labels, config.label_width, config.learned_null)
+        if config.rotary and config.rotary_dim is not None:
+            self.positions = PartlyTurned(self.positions, config.rotary_dim)
+        for module in self.modules():
+            if isinstance(module, SpatialAttention | TemporalAttention):
+                exchange_projections(module, config)
+        if (config.upsampling, config.upsampling_padding) != ("nearest", "zeros"):
+            dims = [layers.conv.in_channels for layers in self.grow]
+            self.grow = nn.ModuleList(Grow(dim, config.upsampling, config.upsampling_padding) for dim in dims)
+        blocks = [self.last_block]
+        if config.split_heads:
+            sizes = 2 * config.dim, config.dim, config.condition_dim, config.norm_groups
+            blocks = [ResidualBlock(*sizes) for _ in config.split_heads]
+            self.last_block = SideBySide(blocks)
+            self.head = SplitHead(nn.Conv2d(config.dim, channels, 1) for channels in config.split_heads)
+            for parameter in self.head.parameters():
+                nn.init.zeros_(parameter)
+        if not config.last_condition:
+            for block in blocks:
+                block.condition = NoCondition(2 * config.dim)
+
+    def first_skip(
+        self, convolved: Float[Tensor, "bt d h w"], attended: Float[Tensor, "bt d h w"]
+    ) -> Float[Tensor, "bt d h w"]:
+        return convolved if self.config.first_skip == "convolution" else attended
 
 
-def exchange_projections(attention: SpatialAttention | TemporalAttention, published: PublishedDenoiser) -> None:
+def exchange_projections(attention: SpatialAttention | TemporalAttention, config: PublishedUNet3DConfig) -> None:
     """Attentions without some biases, spatial ones with heads of another size."""
     spatial, linear = isinstance(attention, SpatialAttention), isinstance(attention, LinearSpatialAttention)
-    dim, width = attention.to_qkv.in_features, attention.heads * (published.spatial_head_dim or 0)
+    dim, width = attention.to_qkv.in_features, attention.heads * (config.spatial_head_dim or 0)
     if spatial and width not in (0, attention.to_out.in_features):
         attention.to_qkv, attention.to_out = nn.Linear(dim, 3 * width, bias=False), nn.Linear(width, dim)
-    if not published.norm_shift:
+    if not config.norm_shift:
         attention.norm.bias = None
-    if not published.attention_bias and not linear:
+    if not config.attention_bias and not linear:
         attention.to_out.bias = None
 
 

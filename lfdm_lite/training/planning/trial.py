@@ -19,12 +19,11 @@ from jaxtyping import UInt8
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ...autoencoder import LatentFlowAutoencoder, LFAEConfig
-from ...diffusion import GaussianDiffusion
+from ...autoencoder import LFAEConfig
 from ...files.checkpoints import make_config
+from ...files.variants import construct
 from ...perceptual import PerceptualFeatures
 from ...pipeline import LFDM
-from ...unet3d import UNet3D
 from ..configs import AutoencoderRun, DiffusionRun
 from ..engine.core import Engine, Learner
 from ..engine.measuring import PeakMemory, matrix_rate, seconds_of
@@ -79,14 +78,14 @@ class RandomClips(Dataset):
 def objective_of(config: Run, engine: Engine, stride: int) -> tuple[nn.Module, Any]:
     """What such a run trains, and how it draws an example. The perceptual network has random weights."""
     if isinstance(config, AutoencoderRun):
-        network = engine.build(lambda: LatentFlowAutoencoder(config.model))
+        network = engine.build(lambda: construct(config.model))
         features = PerceptualFeatures() if config.perceptual_weight else None
         return AutoencoderObjective(network, config, features), partial(draw_pair, from_rest=config.from_rest)
-    diffusion = GaussianDiffusion(config.diffusion)
-    network = engine.build(lambda: UNet3D(config.unet))
+    diffusion = construct(config.diffusion)
+    network = engine.build(lambda: construct(config.unet))
     network.checkpointing = config.checkpointing
     draw = partial(draw_noise, diffusion=diffusion, stride=stride, labels=config.unet.num_labels)
-    return DiffusionObjective(network, GaussianDiffusion(config.diffusion), None), draw
+    return DiffusionObjective(network, construct(config.diffusion), None), draw
 
 
 def batches_of(config: Run, engine: Engine, draw: Any, steps: int, stride: int) -> Iterator[list[dict[str, Tensor]]]:
@@ -109,8 +108,8 @@ def look(config: Run, learner: Learner, autoencoder: LFAEConfig, folder: Path) -
             reconstruction_psnr(network, noise(4))
             return picture(network, noise(6), path)
         labels = [str(i) for i in range(config.unet.num_labels)]
-        stage_one = LatentFlowAutoencoder(autoencoder).eval().to(learner.engine.device)
-        model = LFDM(stage_one, network, GaussianDiffusion(config.diffusion), labels=labels, image_size=data.size)
+        stage_one = construct(autoencoder).eval().to(learner.engine.device)
+        model = LFDM(stage_one, network, construct(config.diffusion), labels=labels, image_size=data.size)
         sample_grid(model, [{"video": video} for video in noise(len(labels))], path, steps=1)
 
     learner.average_does(look_at)

@@ -17,7 +17,7 @@ from ..engine.loop import fit
 from .clips import cached_clips, to_float
 from .stage_one import KIND, draw_pair, load_autoencoder, picture, reconstruction_psnr
 
-DECODER = ("residual", "merge_latent", "up", "merge", "merge_image", "to_image")  # its parts in the auto-encoder
+DECODER = ("residual", "up", "merge", "to_image")  # its parts in the auto-encoder
 
 
 class DecoderObjective(nn.Module):

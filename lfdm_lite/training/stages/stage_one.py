@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ...autoencoder import LatentFlowAutoencoder, LFAEConfig
 from ...evaluation.metrics import psnr
 from ...files.checkpoints import build, load_weights, make_config, read_config, read_fields, read_tensors, save_module
+from ...files.variants import construct
 from ...geometry import RandomTransform
 from ...losses import equivariance_loss, perceptual_loss, pyramid_loss, visibility_loss
 from ...perceptual import load_vgg
@@ -106,7 +107,7 @@ def train_autoencoder(config: AutoencoderRun, out: Path, resume: bool = False) -
     val = cached_clips(config.data, "val", engine.cache, engine).whole("video")
     network = fit(
         engine,
-        AutoencoderObjective(engine.build(lambda: LatentFlowAutoencoder(config.model)), config),
+        AutoencoderObjective(engine.build(lambda: construct(config.model)), config),
         clips,
         partial(draw_pair, from_rest=config.from_rest),
         validate=lambda network: {"psnr": reconstruction_psnr(network, val)},
@@ -128,6 +129,6 @@ def load_autoencoder(folder: str | Path) -> LatentFlowAutoencoder:
     where = Path(folder) / "config.json"
     (values,) = read_fields(read_config(folder, KIND), ("model",), where)
     config = make_config(LFAEConfig, values, where)
-    network = build(lambda: LatentFlowAutoencoder(config), where)
+    network = build(lambda: construct(config), where)
     load_weights(network, read_tensors(folder), folder)
     return network.eval()

@@ -13,6 +13,7 @@ from torch.utils.data import default_collate
 
 from ...autoencoder import LatentFlowAutoencoder
 from ...diffusion import GaussianDiffusion
+from ...files.variants import construct
 from ...motion import Motion
 from ...pipeline import LFDM
 from ...unet3d import UNet3D
@@ -137,13 +138,13 @@ def train_diffusion(config: DiffusionRun, out: Path, resume: bool = False) -> LF
     val = see("val", clips=val_clips)
     motions = see("train", clips=clips) if config.cache else None
     diffusion_config = replace(config.diffusion, flow_std=flow_std(motions or val))
-    diffusion = GaussianDiffusion(diffusion_config)
+    diffusion = construct(diffusion_config)
     sizes = {"feature_channels": autoencoder.config.latent_channels, "num_labels": len(labels)}
-    unet = engine.build(lambda: UNet3D(replace(config.unet, **sizes)))
+    unet = engine.build(lambda: construct(replace(config.unet, **sizes)))
     unet.checkpointing = config.checkpointing
     draw = partial(
         draw_noise,
-        diffusion=GaussianDiffusion(diffusion_config),
+        diffusion=construct(diffusion_config),
         stride=autoencoder.config.latent_stride,
         labels=len(labels),
     )

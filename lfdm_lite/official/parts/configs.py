@@ -1,31 +1,24 @@
 """What the published code does otherwise: a field for each thing, so that it can be switched and measured alone.
 
-`LFAEConfig`, `UNet3DConfig` and `DiffusionConfig` hold one of these as `published`. The defaults are ours;
-`lfdm_lite.official` sets what the comments call theirs.
+Each of our three configs has a child with more fields. Their defaults are ours; the comments say what the published
+code has, and `lfdm_lite.official` sets it. A network of such a config is of the class of the same name, without
+"Config": `PublishedUNet3D(PublishedUNet3DConfig())`.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
+from ...autoencoder import LFAEConfig
+from ...diffusion import DiffusionConfig
 from ...geometry import Outside
-
-Config = TypeVar("Config")
-
-
-def with_published(config: Config, **fields: Any) -> Config:
-    """A config with some of its published fields changed, such as `with_published(LFAEConfig(), corner_grids=True)`.
-
-    Raises:
-        TypeError: an unknown field.
-        ValueError: a value that is not accepted.
-    """
-    return replace(config, published=replace(config.published, **fields))
+from ...unet3d import UNet3DConfig
 
 
 @dataclass(frozen=True)
-class PublishedAutoencoder:
-    """Of `LFAEConfig`; `official.autoencoder.lfae_config` sets theirs."""
+class PublishedLFAEConfig(LFAEConfig):
+    """Of the auto-encoder; `official.autoencoder.lfae_config` sets theirs."""
 
+    variant: Literal["published"] = "published"  # says in a file that these fields are there
     corner_grids: bool = False  # coordinates count outermost pixel centres as -1 and 1, sampling does not; theirs: True
     outside: Outside = "border"  # what a flow finds outside the image: its border repeated, or zeros (theirs)
     region_padding: int = 3  # of the heat maps' 7x7 convolution, 3 keeps the size; theirs: 3, or 0 for MHAD and NATOPS
@@ -45,16 +38,16 @@ class PublishedAutoencoder:
     blend_skips: bool = False  # skips replace visible features, before any painting, at every size; theirs: True
     blend_source: bool = False  # the warped source image replaces the painted one where visible; theirs: True
 
-    def check(self, skips: bool) -> None:
-        """Raises a ValueError if these fields need skips that the auto-encoder has not."""
-        if self.blend_skips and not skips:
+    def __post_init__(self):
+        if self.blend_skips and not self.skips:
             raise ValueError("blend_skips=True needs skips=True")
 
 
 @dataclass(frozen=True)
-class PublishedDenoiser:
-    """Of `UNet3DConfig`; `official.denoiser.unet_config` sets theirs."""
+class PublishedUNet3DConfig(UNet3DConfig):
+    """Of the denoiser; `official.denoiser.unet_config` sets theirs."""
 
+    variant: Literal["published"] = "published"  # says in a file that these fields are there
     label_dim: int | None = None  # numbers of a label's vector; None: 4 * dim; 0: no labels; theirs: 768
     fixed_labels: bool = False  # the vectors of labels are given, as a text encoder's are, not learned; theirs: True
     learned_null: bool = True  # with fixed labels: the vector of "no condition" is learned, else zeros; theirs: NATOPS
@@ -70,6 +63,7 @@ class PublishedDenoiser:
     # head; theirs: 2 (flow), 1 (occlusion)
 
     def __post_init__(self):
+        super().__post_init__()
         for field, accepted in [
             ("upsampling", ("nearest", "transposed")),
             ("upsampling_padding", ("zeros", "reflect")),
@@ -78,17 +72,19 @@ class PublishedDenoiser:
             if getattr(self, field) not in accepted:
                 given = f"{field}={getattr(self, field)!r}"
                 raise ValueError(f"{given}: accepted are {' and '.join(map(repr, accepted))}")
+        if self.split_heads and sum(self.split_heads) != self.channels:
+            raise ValueError(f"split_heads={self.split_heads} must add up to channels={self.channels}")
 
-    def check(self, channels: int) -> None:
-        """Raises a ValueError if the heads do not make the network's number of channels."""
-        if self.split_heads and sum(self.split_heads) != channels:
-            raise ValueError(f"split_heads={self.split_heads} must add up to channels={channels}")
+    @property
+    def label_width(self) -> int:
+        return super().label_width if self.label_dim is None else self.label_dim
 
 
 @dataclass(frozen=True)
-class PublishedDiffusion:
-    """Of `DiffusionConfig`: the process, and how it is sampled; `official.denoiser.diffusion_config` sets theirs."""
+class PublishedDiffusionConfig(DiffusionConfig):
+    """Of the process and how it is sampled; `official.denoiser.diffusion_config` sets theirs."""
 
+    variant: Literal["published"] = "published"  # says in a file that these fields are there
     max_beta: float = 0.999  # largest beta of the cosine schedule; Nichol & Dhariwal: 0.999; theirs: 0.9999
     corner_origin: bool = False  # "residual" counts from a grid whose corner pixels sit at -1 and 1; theirs: True
     threshold: float | None = None  # quantile of dynamic thresholding; 0: clip to -1 .. 1; None: neither; theirs: 0.9
@@ -100,9 +96,30 @@ class PublishedDiffusion:
     draw_unused: bool = False  # draw noise even where a factor 0 awaits it, so that seeds mean the same; theirs: True
 
     def __post_init__(self):
+        super().__post_init__()
         if self.spacing not in ("trailing", "interior"):
             raise ValueError(f"spacing={self.spacing!r}: accepted are 'trailing', 'interior'")
         if not 0 < self.max_beta < 1:
             raise ValueError(f"max_beta={self.max_beta}: must be between 0 and 1")
         if self.threshold is not None and not 0 <= self.threshold <= 1:
             raise ValueError(f"threshold={self.threshold}: must be a quantile, between 0 and 1")
+
+
+CHILD_OF = {
+    LFAEConfig: PublishedLFAEConfig,
+    UNet3DConfig: PublishedUNet3DConfig,
+    DiffusionConfig: PublishedDiffusionConfig,
+}
+
+
+def with_published(
+    config: LFAEConfig | UNet3DConfig | DiffusionConfig, **changes: Any
+) -> PublishedLFAEConfig | PublishedUNet3DConfig | PublishedDiffusionConfig:
+    """A config with some published fields changed, such as `with_published(LFAEConfig(), corner_grids=True)`.
+
+    Raises:
+        TypeError: an unknown field.
+        ValueError: a value that is not accepted.
+    """
+    kept = {field.name: getattr(config, field.name) for field in fields(config)}
+    return CHILD_OF.get(type(config), type(config))(**(kept | changes))
