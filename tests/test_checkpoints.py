@@ -113,7 +113,7 @@ def test_what_is_written_is_read_back(folder):
         ("{", "not valid JSON"),
         ("[1]", "holds a JSON list, expected an object"),
         ('{"kind": "Conv", "format_version": 1}', "is of kind 'Conv', expected 'Linear'"),
-        ('{"kind": "Linear", "format_version": 99}', "format_version 99; this lfdm_lite reads 1 to 1"),
+        ('{"kind": "Linear", "format_version": 99}', "format_version 99; this lfdm_lite reads 1 to 2"),
         ('{"kind": "Linear"}', "format_version None"),
     ],
 )

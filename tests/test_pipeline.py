@@ -267,7 +267,7 @@ def test_a_model_read_back_makes_the_same_video(model, saved, image):
     assert loaded.labels == LABELS and loaded.image_size == 32 and loaded.guidance_scale == model.guidance_scale
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
     assert run(loaded, image, "fear").video.equal(run(model, image, "fear").video)
-    assert sorted(p.name for p in saved.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(p.name for p in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
 
 def test_a_model_kept_in_half_precision_makes_nearly_the_same_video(model, image, tmp_path):
