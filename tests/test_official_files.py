@@ -69,7 +69,7 @@ def test_a_truncated_file_is_refused(tmp_path, states, share):
 
 
 def test_a_missing_file_a_missing_part_and_a_foreign_part_are_named(tmp_path, states):
-    with pytest.raises(CheckpointError, match="no file at"):
+    with pytest.raises(CheckpointError, match="no such file"):
         read_states(tmp_path / "none.pth", AUTOENCODER_PARTS)
     del states["bg_predictor"]
     write_states(tmp_path / "lfae.pth", states)
@@ -88,7 +88,7 @@ def test_label_vectors_come_in_the_order_of_the_labels(tmp_path):
     assert read_label_vectors(tmp_path / "v.safetensors", ["a", "b"]).tolist() == [[1.0] * 4, [2.0] * 4]
     with pytest.raises(CheckpointError, match="lack 'd'; there are: "):
         read_label_vectors(tmp_path / "v.safetensors", ["a", "d"])
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="no such file"):
         read_label_vectors(tmp_path / "none.safetensors", ["a"])
     save_file({"a": torch.ones(4), "b": torch.ones(5)}, tmp_path / "v.safetensors")
     with pytest.raises(CheckpointError, match="one length"):

@@ -258,7 +258,7 @@ def load_module(folder: str | Path, make: Callable[[], nn.Module]) -> nn.Module:
 
 def read_module(folder: Path, make: Callable[[], nn.Module]) -> nn.Module:
     """`load_module` of a folder that stays as it is."""
-    with torch.device("meta"), WithoutInitialization():
+    with WithoutMemory():
         sketch = build(make, folder / CONFIG_FILE)
     path = folder / WEIGHTS_FILE
     if path.exists():
@@ -284,16 +284,23 @@ def identity(path: Path) -> tuple[int, ...] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-class WithoutInitialization(TorchFunctionMode):
-    """Modules are built without drawing their first weights.
+class WithoutMemory(TorchFunctionMode):
+    """Modules built inside have weights of the right shapes, but without memory and numbers.
 
-    On the meta device the first draw would import torch's compiler, which takes seconds (torch 2.13).
+    Only what allocates weights is sent to the meta device: under `torch.device("meta")` arithmetic such as a noise
+    schedule's, and the first draw of weights, would import torch's compiler, which takes seconds (torch 2.13).
     """
 
+    ALLOCATE = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn)
+    DRAW = (Tensor.uniform_, Tensor.normal_)
+
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if getattr(function, "__module__", None) == "torch.nn.init":
+        kwargs = kwargs or {}
+        if function in self.ALLOCATE:
+            kwargs["device"] = "meta"
+        if function in self.DRAW or getattr(function, "__module__", None) == "torch.nn.init":
             return args[0] if args else kwargs["tensor"]
-        return function(*args, **(kwargs or {}))
+        return function(*args, **kwargs)
 
 
 def build(make: Callable[[], nn.Module], where: Any) -> nn.Module:

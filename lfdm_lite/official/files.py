@@ -1,18 +1,27 @@
 """The authors' `.pth` files: read without running anything in them, and written in the same layout."""
 
+import contextlib
 import pickle
+import re
 import warnings
+import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..files.checkpoints import CheckpointError, write_atomically
+from ..files.atomic import write_atomically
+from ..files.reading import CheckpointError, one_line, regular_file, shown
+from ..files.weights import COUNTER, PRECISIONS, check_finite, plain_names
 
 AUTOENCODER_PARTS = ("generator", "region_predictor", "bg_predictor")
 DIFFUSION_PART = "diffusion"
+MEMBERS = r"[^/]+/(data\.pkl|data/\d+|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id)"
+MAX_PICKLE = 64_000_000  # bytes of the names and counters in a file; those of the authors have less than one
 
 
 def read_states(path: str | Path, parts: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
@@ -26,21 +35,35 @@ def read_states(path: str | Path, parts: tuple[str, ...]) -> dict[str, dict[str,
         parts: keys at the top of that dictionary.
 
     Raises:
-        CheckpointError: no such file, a truncated or foreign one, one that holds code, or one without these parts.
+        CheckpointError: no such file, a truncated, damaged or foreign one, one that holds code, or one without these
+            parts, or with numbers in them that are infinite or none.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no file at {path}; expected one of the authors' .pth checkpoints")
+    path = regular_file(path, "one of the authors' .pth checkpoints")
     content = _load(path)
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dictionary with {', '.join(parts)}")
+    states = {}
     for part in parts:
         if part not in content:
-            found = ", ".join(map(str, content)) or "nothing"
+            found = ", ".join(shown(name) for name in list(content)[:20]) or "nothing"
             raise CheckpointError(f"{path} has no {part!r}; at its top are: {found}")
-        if not isinstance(content[part], Mapping) or not all(isinstance(t, Tensor) for t in content[part].values()):
+        state = content[part]
+        if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
             raise CheckpointError(f"{path}: {part!r} is no state dict, a dictionary of tensors")
-    return {part: dict(content[part]) for part in parts}
+        names = plain_names(map(str, state), f"{path}: {part!r}")  # without those of DataParallel
+        states[part] = {plain: state[name] for plain, name in names.items()}
+        check_weights(states[part], f"{path}: {part!r}")
+    return states
+
+
+def check_weights(state: Mapping[str, Tensor], where: str) -> None:
+    """Raises a CheckpointError that names the first tensor which holds no weights: another type, or not finite."""
+    for name, tensor in state.items():
+        if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
+            raise CheckpointError(f"{where}: tensor {shown(name)} has no numbers in it ({tensor.layout})")
+        if tensor.dtype not in (*PRECISIONS.values(), COUNTER):
+            raise CheckpointError(f"{where}: tensor {shown(name)} is of type {tensor.dtype}, expected floating-point")
+    check_finite(state, where)
 
 
 def write_states(path: str | Path, states: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -85,18 +108,63 @@ def compare_constants(stored: Mapping[str, Tensor], formula: Mapping[str, Tensor
 
 
 def _load(path: Path) -> Any:
+    """What `torch.save` wrote; nothing but tensors, plain containers and numpy's numbers is unpickled."""
+    in_zip = _check_members(path)
     try:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "mmap" not in str(error):
-                raise
-            return torch.load(path, map_location="cpu", weights_only=True)  # written before torch 1.6
+        with _numbers_of_numpy():
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=in_zip)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+        found = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"{found[1]}" if found else one_line(error).partition("WeightsUnpickler error: ")[2] or "no pickle"
         raise CheckpointError(
-            f"{path} was refused and nothing in it was run: it holds more than tensors and plain containers ({reason})"
+            f"{path} was refused and nothing in it was run: it holds more than tensors and plain containers ({what})"
         ) from None
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is truncated or no file of torch.save: {reason}") from None
+    except Exception as error:  # whatever torch trips over, the file is to blame
+        raise CheckpointError(f"{path} is truncated or no file of torch.save: {one_line(error)}") from None
+
+
+def _check_members(path: Path) -> bool:
+    """Look whether a zip archive is whole and holds what `torch.save` puts there; False if it is none, as before 1.6.
+
+    torch.load with mmap=True looks at no checksum (torch 2.13), zipfile does, in 1 s a gigabyte.
+
+    Raises:
+        CheckpointError: it is not.
+    """
+    with open(path, "rb") as file:
+        if file.read(4) != b"PK\3\4":
+            return False
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            times = Counter(member.filename for member in members)
+            for member in members:
+                plain = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
+                if not re.fullmatch(MEMBERS, member.filename) or not plain or times[member.filename] > 1:
+                    why = "twice" if times[member.filename] > 1 else "in a way that torch.save does not write"
+                    raise CheckpointError(f"{path} holds {shown(member.filename)} {why}; it was not read further")
+                if member.filename.endswith(".pkl") and member.file_size > MAX_PICKLE:
+                    raise CheckpointError(f"{path} holds {member.file_size:,} bytes of names; expected {MAX_PICKLE:,}")
+            if len({member.filename.partition("/")[0] for member in members}) > 1:
+                raise CheckpointError(f"{path} holds several folders; torch.save writes one")
+            damaged = archive.testzip()
+    except CheckpointError:
+        raise
+    except Exception as error:  # zipfile raises of damaged archives what it meets: BadZipFile, zlib.error, EOFError, …
+        raise CheckpointError(f"{path} is truncated or no file of torch.save: {one_line(error)}") from None
+    if damaged:
+        raise CheckpointError(f"{path} is damaged: the checksum of {shown(damaged)} is wrong; take another copy")
+    return True
+
+
+def _numbers_of_numpy() -> contextlib.AbstractContextManager:
+    """Inside, counters and scores may be numbers of numpy, by the names that numpy 1 and numpy 2 save them under.
+
+    These make a number of bytes and run nothing. torch can be told so from 2.6 on; before, such files are refused.
+    """
+    if torch.__version__ < (2, 6):
+        return contextlib.nullcontext()
+    core = getattr(np, "_core", None) or np.core
+    scalar = [(core.multiarray.scalar, f"numpy.{name}.multiarray.scalar") for name in ("core", "_core")]
+    types = [type(np.dtype(name)) for name in ("bool", "int32", "int64", "float32", "float64")]
+    return torch.serialization.safe_globals([*scalar, np.dtype, *types])
