@@ -18,8 +18,6 @@ from lfdm_lite.files.checkpoints import (
     read_fields,
     read_tensors,
     save_module,
-    write_atomically,
-    write_json,
 )
 
 
@@ -51,19 +49,6 @@ def folder(tmp_path):
 
 
 # ---------------------------------------------------------------- writing
-
-
-def test_a_failing_write_leaves_the_old_file_and_no_litter(tmp_path):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-
-    def fail(temporary):
-        temporary.write_text("half")
-        raise RuntimeError("disk full")
-
-    with pytest.raises(RuntimeError, match="disk full"):
-        write_atomically(path, fail)
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_holds_weights_and_config_and_keeps_its_other_files(folder):
@@ -215,8 +200,3 @@ def test_fields_must_be_the_known_ones():
 def test_a_config_that_no_network_can_be_built_from_is_named():
     with pytest.raises(CheckpointError, match="here does not describe a model"):
         build(lambda: nn.Conv2d(3, 3, 3, groups=2), "here")
-
-
-def test_json_is_written_whole(tmp_path):
-    write_json(tmp_path / "x.json", {"a": [1, 2]})
-    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [1, 2]}

@@ -48,10 +48,11 @@ def read_states(path: str | Path, parts: tuple[str, ...]) -> dict[str, dict[str,
             found = ", ".join(shown(name) for name in list(content)[:20]) or "nothing"
             raise CheckpointError(f"{path} has no {part!r}; at its top are: {found}")
         state = content[part]
-        if not isinstance(state, Mapping) or not all(isinstance(t, Tensor) for t in state.values()):
+        plain = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
+        if not plain or not all(isinstance(tensor, Tensor) for tensor in state.values()):
             raise CheckpointError(f"{path}: {part!r} is no state dict, a dictionary of tensors")
-        names = plain_names(map(str, state), f"{path}: {part!r}")  # without those of DataParallel
-        states[part] = {plain: state[name] for plain, name in names.items()}
+        names = plain_names(state, f"{path}: {part!r}")  # without those of DataParallel
+        states[part] = {ours: state[name] for ours, name in names.items()}
         check_weights(states[part], f"{path}: {part!r}")
     return states
 
@@ -61,8 +62,12 @@ def check_weights(state: Mapping[str, Tensor], where: str) -> None:
     for name, tensor in state.items():
         if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
             raise CheckpointError(f"{where}: tensor {shown(name)} has no numbers in it ({tensor.layout})")
-        if tensor.dtype not in (*PRECISIONS.values(), COUNTER):
-            raise CheckpointError(f"{where}: tensor {shown(name)} is of type {tensor.dtype}, expected floating-point")
+        expected = [COUNTER] if name.endswith("num_batches_tracked") else PRECISIONS.values()
+        if tensor.dtype not in expected:
+            types = ", ".join(map(str, expected))
+            raise CheckpointError(f"{where}: tensor {shown(name)} is of type {tensor.dtype}, expected {types}")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise CheckpointError(f"{where}: tensor {shown(name)} is larger than the numbers that are stored of it")
     check_finite(state, where)
 
 
