@@ -54,7 +54,7 @@ def check_limits(value: Any, where: str, name: str = "") -> None:
     elif isinstance(value, int | float):
         low, high = LIMITS.get(name, WHOLE if isinstance(value, int) else NUMBER)
         if not low <= value <= high:
-            raise CheckpointError(f"{where} is {value}, expected a number from {low:,} to {high:,}")
+            raise CheckpointError(f"{where} is {value}, expected a number from {low:,.10g} to {high:,.10g}")
 
 
 def read_fields(config: Mapping[str, Any], names: Iterable[str], where: Any) -> tuple[Any, ...]:

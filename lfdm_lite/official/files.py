@@ -76,7 +76,12 @@ def write_states(path: str | Path, states: Mapping[str, Mapping[str, Tensor]]) -
     content: dict[str, Any] = {"example": 0, **{part: dict(state) for part, state in states.items()}}
     if DIFFUSION_PART not in states:
         content["epoch"] = 0
-    write_atomically(path, lambda temporary: torch.save(content, temporary))
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # by its path torch.save would put the temporary name into the file
+            torch.save(content, file)
+
+    write_atomically(path, write)
 
 
 def check_names(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
