@@ -109,7 +109,7 @@ def rewritten(path, edit):
         (lambda m: [*m, m[-1]], "twice"),
         (
             lambda m: [*m, ("archive/notes.txt", b"hello", 0)],
-            "'archive/notes.txt' in a way that torch.save does not write",
+            "'archive/notes.txt' in a way that torch.save does not",
         ),
         (lambda m: [*m, ("../data/7", b"1234", 0)], "holds several folders"),
         (lambda m: [*m, ("other/data/7", b"1234", 0)], "holds several folders"),
