@@ -19,7 +19,7 @@ from .files.checkpoints import load_module, save_module
 from .files.loading import KIND, find_folder, read_parts
 from .files.weights import unwrapped
 from .generated import GeneratedVideo, check_finite
-from .inputs import check_parts, guidance, label_indices, pair_up, whole_number
+from .inputs import check_parts, guidance, label_indices, pair_up, usable_device, whole_number
 from .samplers import SAMPLERS, guided, sample
 from .unet3d import UNet3D
 
@@ -236,7 +236,9 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
 
         Raises:
             CheckpointError: no checkpoint there, or a damaged, incomplete or unfitting one; the message names what.
+            ValueError: a device that cannot be used here.
         """
+        device = usable_device(device)
         folder = find_folder(
             pretrained_model_name_or_path,
             revision=revision,

@@ -143,6 +143,12 @@ def test_truncated_weights_are_named(folder, keep):
         read_tensors(folder)
 
 
+def test_a_pointer_of_git_lfs_is_called_by_its_name(folder):
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(CheckpointError, match="is damaged or no .*: run git lfs pull$"):
+        read_tensors(folder)
+
+
 def change(folder, edit):
     path = folder / "model.safetensors"
     tensors = load_file(path)

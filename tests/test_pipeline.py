@@ -465,6 +465,13 @@ def test_another_kind_of_model_is_not_replaced(model, tmp_path):
         VideoClassifier(3).save(tmp_path)
 
 
+def test_a_device_that_cannot_be_used_is_named(saved):
+    for device in ("cuda:99", "meta", "abacus"):
+        with pytest.raises(ValueError, match=f"device '{device}'") as caught:
+            LFDM.from_pretrained(saved, device=device)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
 def test_a_path_is_never_looked_up_on_the_hub(monkeypatch, tmp_path):
     def download(*_, **__):
         pytest.fail("went to the Hub")

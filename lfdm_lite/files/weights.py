@@ -69,7 +69,14 @@ def read_header(path: str | Path, what: str = "a safetensors file") -> tuple[dic
     except CheckpointError:
         raise
     except Exception as error:  # SafetensorError, and what else its parser may raise of a foreign file
-        raise CheckpointError(f"{path} is damaged or no safetensors file: {one_line(error)}") from None
+        raise CheckpointError(f"{path} is damaged or no safetensors file: {one_line(error)}{hint(path)}") from None
+
+
+def hint(path: Path) -> str:
+    """What to do about a file that a clone without Git LFS has in the place of weights."""
+    with open(path, "rb") as file:
+        pointer = file.read(40).startswith(b"version https://git-lfs.github.com/")
+    return "; it is a pointer of Git LFS: run git lfs pull" if pointer else ""
 
 
 def read_safetensors(path: str | Path, what: str = "a safetensors file") -> dict[str, Tensor]:
