@@ -1,4 +1,4 @@
-"""Networks are built from a config that was read from disk: first without memory, to compare them with their weights."""
+"""Networks from configs that were read from disk: built without memory first, to be compared with their weights."""
 
 from collections.abc import Callable
 from typing import Any
