@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from lfdm_lite.files import pickles
 from lfdm_lite.files.checkpoints import CheckpointError
-from lfdm_lite.official import files
 from lfdm_lite.official.files import AUTOENCODER_PARTS, read_states, write_states
 from lfdm_lite.official.labels import compute_label_vectors, encode_labels, read_label_vectors
 
@@ -128,7 +128,7 @@ def test_an_archive_that_torch_did_not_write_is_refused(tmp_path, states, edit, 
 
 def test_an_index_above_the_limit_is_refused_unread(tmp_path, states, monkeypatch):
     write_states(tmp_path / "lfae.pth", states)
-    monkeypatch.setattr(files, "MAX_PICKLE", 100)
+    monkeypatch.setattr(pickles, "MAX_PICKLE", 100)
     with pytest.raises(CheckpointError, match=r"holds \d+ bytes of names; expected 100"):
         read_states(tmp_path / "lfae.pth", AUTOENCODER_PARTS)
 

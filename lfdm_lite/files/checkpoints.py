@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from .atomic import write_atomically, write_json
-from .building import WithoutMemory, build
 from .configs import check_limits, make_config, read_fields, read_labels
 from .reading import CheckpointError, parse_json, read_json, shown
 from .weights import (
+    WithoutMemory,
+    build,
     check_finite,
     check_fit,
     fingerprint,

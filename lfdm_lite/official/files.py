@@ -1,27 +1,20 @@
 """The authors' `.pth` files: read without running anything in them, and written in the same layout."""
 
-import contextlib
-import pickle
-import re
 import warnings
-import zipfile
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..files.atomic import write_atomically
-from ..files.reading import CheckpointError, one_line, regular_file, shown
+from ..files.pickles import read_pickle
+from ..files.reading import CheckpointError, shown
 from ..files.weights import COUNTER, PRECISIONS, check_finite, plain_names
 
 AUTOENCODER_PARTS = ("generator", "region_predictor", "bg_predictor")
 DIFFUSION_PART = "diffusion"
-MEMBERS = r"[^/]+/(data\.pkl|data/\d+|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id)"
-MAX_PICKLE = 64_000_000  # bytes of the names and counters in a file; those of the authors have less than one
 
 
 def read_states(path: str | Path, parts: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
@@ -38,8 +31,7 @@ def read_states(path: str | Path, parts: tuple[str, ...]) -> dict[str, dict[str,
         CheckpointError: no such file, a truncated, damaged or foreign one, one that holds code, or one without these
             parts, or with numbers in them that are infinite or none.
     """
-    path = regular_file(path, "one of the authors' .pth checkpoints")
-    content = _load(path)
+    content = read_pickle(path, "one of the authors' .pth checkpoints")
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dictionary with {', '.join(parts)}")
     states = {}
@@ -115,66 +107,3 @@ def compare_constants(stored: Mapping[str, Tensor], formula: Mapping[str, Tensor
         warnings.warn(
             f"the stored constant {differ[0]!r}{more} differs from its formula, whose values are used", stacklevel=2
         )
-
-
-def _load(path: Path) -> Any:
-    """What `torch.save` wrote; nothing but tensors, plain containers and numpy's numbers is unpickled."""
-    in_zip = _check_members(path)
-    try:
-        with _numbers_of_numpy():
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=in_zip)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"{found[1]}" if found else one_line(error).partition("WeightsUnpickler error: ")[2] or "no pickle"
-        raise CheckpointError(
-            f"{path} was refused and nothing in it was run: it holds more than tensors and plain containers ({what})"
-        ) from None
-    except Exception as error:  # whatever torch trips over, the file is to blame
-        raise CheckpointError(f"{path} is truncated or no file of torch.save: {one_line(error)}") from None
-
-
-def _check_members(path: Path) -> bool:
-    """Look whether a zip archive is whole and holds what `torch.save` puts there; False if it is none, as before 1.6.
-
-    torch.load with mmap=True looks at no checksum (torch 2.13), zipfile does, in 1 s a gigabyte.
-
-    Raises:
-        CheckpointError: it is not.
-    """
-    with open(path, "rb") as file:
-        if file.read(4) != b"PK\3\4":
-            return False
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            times = Counter(member.filename for member in members)
-            for member in members:
-                plain = member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1
-                if not re.fullmatch(MEMBERS, member.filename) or not plain or times[member.filename] > 1:
-                    why = "twice" if times[member.filename] > 1 else "in a way that torch.save does not write"
-                    raise CheckpointError(f"{path} holds {shown(member.filename)} {why}; it was not read further")
-                if member.filename.endswith(".pkl") and member.file_size > MAX_PICKLE:
-                    raise CheckpointError(f"{path} holds {member.file_size:,} bytes of names; expected {MAX_PICKLE:,}")
-            if len({member.filename.partition("/")[0] for member in members}) > 1:
-                raise CheckpointError(f"{path} holds several folders; torch.save writes one")
-            damaged = archive.testzip()
-    except CheckpointError:
-        raise
-    except Exception as error:  # zipfile raises of damaged archives what it meets: BadZipFile, zlib.error, EOFError, …
-        raise CheckpointError(f"{path} is truncated or no file of torch.save: {one_line(error)}") from None
-    if damaged:
-        raise CheckpointError(f"{path} is damaged: the checksum of {shown(damaged)} is wrong; take another copy")
-    return True
-
-
-def _numbers_of_numpy() -> contextlib.AbstractContextManager:
-    """Inside, counters and scores may be numbers of numpy, by the names that numpy 1 and numpy 2 save them under.
-
-    These make a number of bytes and run nothing. torch can be told so from 2.6 on; before, such files are refused.
-    """
-    if torch.__version__ < (2, 6):
-        return contextlib.nullcontext()
-    core = getattr(np, "_core", None) or np.core
-    scalar = [(core.multiarray.scalar, f"numpy.{name}.multiarray.scalar") for name in ("core", "_core")]
-    types = [type(np.dtype(name)) for name in ("bool", "int32", "int64", "float32", "float64")]
-    return torch.serialization.safe_globals([*scalar, np.dtype, *types])
