@@ -10,7 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .motion import Motion
+
 SUFFIXES = (".gif", ".mp4", ".png")
+
+
+class NotFiniteError(ValueError):
+    """Numbers that are infinite or none came out where a video should have."""
 
 
 @dataclass(frozen=True)
@@ -111,3 +117,17 @@ def check_destination(path: str | Path) -> Path:
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         raise ValueError(f"cannot save a video as {path}: {nearest} is not a folder that can be written to")
     return path
+
+
+def check_finite(video: Float[Tensor, "b 3 t H W"], motion: Motion, guidance_scale: float) -> None:
+    """Look whether a video came out, before it is shown as a black one.
+
+    Raises:
+        NotFiniteError: not so; says what to change.
+    """
+    for name, values in (("flow", motion.flow), ("occlusion", motion.occlusion), ("video", video)):
+        if not values.isfinite().all():
+            raise NotFiniteError(
+                f"the {name} that came out holds numbers that are infinite or none, at guidance_scale "
+                f"{guidance_scale:g}: use a smaller one, such as 1.5; if that does not help, the weights are at fault"
+            )

@@ -62,6 +62,22 @@ def guidance(scale: Any) -> float:
     return float(scale)
 
 
+def usable_device(device: str | torch.device) -> torch.device:
+    """A device that tensors can be put on here.
+
+    Raises:
+        ValueError: there is none of that name, or none that keeps numbers.
+    """
+    try:
+        found = torch.empty(0, device=device).device
+    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
+        raise ValueError(f"device {str(device)!r} cannot be used here: {reason}") from None
+    if found.type == "meta":
+        raise ValueError("device 'meta' keeps no numbers; expected one such as 'cpu' or 'cuda'")
+    return found
+
+
 def label_indices(label: Any, labels: Sequence[str]) -> Int[Tensor, " b"]:
     """One label or several, by name or index → indices of `labels`.
 

@@ -1,6 +1,5 @@
 """The network of the perceptual loss: the first layers of a VGG-19, which somebody else has trained."""
 
-import pickle
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,9 @@ import torch.nn as nn
 from jaxtyping import Float
 from torch import Tensor
 
-from .files.checkpoints import CheckpointError
+from .files.pickles import read_pickle
+from .files.reading import CheckpointError, one_line
+from .files.weights import check_finite
 
 VGG_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"  # torchvision's, trained on ImageNet; 575 MB
 
@@ -69,12 +70,13 @@ def load_vgg(path: str | Path = "") -> PerceptualFeatures:
     how = f"expected torchvision's weights of VGG-19; fetch {VGG_URL} where there is a network, then name the file"
     try:
         if path:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            found = read_pickle(path, "weights of VGG-19")
         else:
             found = torch.hub.load_state_dict_from_url(VGG_URL, map_location="cpu", check_hash=True)
         wanted = [name for name in network.state_dict() if name.startswith("slice")]
         state = {name: found["features." + name.split(".", 1)[1]] for name in wanted}
+        check_finite(state, "the weights")
         network.load_state_dict(state | {"mean": network.mean, "std": network.std})
-    except (OSError, KeyError, TypeError, RuntimeError, pickle.UnpicklingError, EOFError) as error:
-        raise CheckpointError(f"no VGG-19 from {path or VGG_URL} ({error}): {how}") from None
+    except (OSError, KeyError, TypeError, AttributeError, RuntimeError, CheckpointError) as error:
+        raise CheckpointError(f"no VGG-19 from {path or VGG_URL} ({one_line(error)}): {how}") from None
     return network

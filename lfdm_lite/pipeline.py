@@ -1,22 +1,25 @@
 """The whole road: an image and a label become a video. `LFDM` generates, saves and loads."""
 
 import contextlib
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import ModelHubMixin
+from huggingface_hub import ModelCard, ModelHubMixin
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from .autoencoder import LatentFlowAutoencoder
 from .diffusion import GaussianDiffusion
-from .files.checkpoints import CONFIG_FILE, WEIGHTS_FILE, build, load_weights, read_tensors, save_module
+from .files.cards import model_card, write_card
+from .files.checkpoints import load_module, save_module
 from .files.loading import KIND, find_folder, read_parts
-from .generated import GeneratedVideo
-from .inputs import check_parts, guidance, label_indices, pair_up, whole_number
+from .files.weights import unwrapped
+from .generated import GeneratedVideo, check_finite
+from .inputs import check_parts, guidance, label_indices, pair_up, usable_device, whole_number
 from .samplers import SAMPLERS, guided, sample
 from .unet3d import UNet3D
 
@@ -96,6 +99,7 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         Raises:
             ValueError: unknown label or sampler, numbers out of range, images and labels that do not pair up.
             MediaError: an image that cannot be read (a ValueError too).
+            NotFiniteError: the result holds numbers that are infinite or none (a ValueError too).
 
         Source: LFDM, inference.
         """
@@ -125,6 +129,7 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
             )
             motion = self.diffusion.unpack_motion(x0)
             video = self.autoencoder.decode(source, motion)
+        check_finite(video, motion, scale)
         names = [self.labels[i] for i in label.tolist()]
         return GeneratedVideo(video.cpu(), motion.flow.cpu(), motion.occlusion.cpu(), names, source.cpu(), seed)
 
@@ -156,36 +161,58 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         self,
         save_directory: str | Path,
         *,
-        dtype: torch.dtype | None = None,
+        dtype: torch.dtype | str | None = None,
+        overwrite: bool = False,
         push_to_hub: bool = False,
         repo_id: str | None = None,
-        **hub: Any,
+        **upload: Any,
     ) -> Path:
-        """Write `config.json` and `model.safetensors`; each file is replaced whole or not at all.
+        """Write `config.json`, `model.safetensors` and, unless there is one, a model card `README.md`.
+
+        A model that is there already is replaced in one step. Parts that torch.compile or DataParallel have wrapped
+        are stored like others.
 
         Args:
             save_directory: created if needed; other files in it are left alone.
             dtype: store the parameters in this precision, e.g. `torch.float16`: half the size.
-            push_to_hub: upload the folder to the Hugging Face Hub afterwards.
+            overwrite: also replace a checkpoint of another kind.
+            push_to_hub: upload the model to the Hugging Face Hub afterwards.
             repo_id: its name there; the folder's name unless given.
-            hub: further options of `push_to_hub`.
+            upload: further options of `push_to_hub`, such as `private` and `token`.
 
         Raises:
-            ValueError: if the folder is a file, or `dtype` no floating-point type.
+            TypeError: an option that nobody knows, or one of an upload without `push_to_hub`.
+            ValueError: the folder is a file or holds another kind of model, `dtype` is no floating-point type, or the
+                model holds numbers that are infinite or none.
         """
+        check_upload({"repo_id": repo_id, **upload}, push_to_hub)
+        autoencoder, unet, diffusion = map(unwrapped, (self.autoencoder, self.unet, self.diffusion))
         config = {
             "labels": self.labels,
             "image_size": self.image_size,
             "guidance_scale": self.guidance_scale,
-            "autoencoder": asdict(self.autoencoder.config),
-            "unet": asdict(self.unet.config),
-            "diffusion": asdict(self.diffusion.config),
+            "autoencoder": asdict(autoencoder.config),
+            "unet": asdict(unet.config),
+            "diffusion": asdict(diffusion.config),
         }
-        folder = save_module(save_directory, self, KIND, config, dtype)
+        folder = save_module(save_directory, self, KIND, config, dtype, overwrite)
+        write_card(folder, self.generate_model_card(folder.resolve().name))
         if push_to_hub:
-            hub = {name: value for name, value in hub.items() if name not in ("config", "model_card_kwargs")}
-            self.push_to_hub(repo_id=repo_id or folder.name, **hub)
+            self.push_to_hub(repo_id=repo_id or folder.resolve().name, **upload)
         return folder
+
+    def generate_model_card(self, title: str = "model") -> ModelCard:
+        """What the Hub and people read of this model: its task, labels and sizes, and how to use it."""
+        parts = {"auto-encoder": self.autoencoder, "denoiser": self.unet}
+        return model_card(
+            self._hub_mixin_info.model_card_data,
+            title,
+            self.labels,
+            self.image_size,
+            unwrapped(self.unet).config.num_frames,
+            self.guidance_scale,
+            {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
+        )
 
     @classmethod
     def from_pretrained(
@@ -209,7 +236,9 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
 
         Raises:
             CheckpointError: no checkpoint there, or a damaged, incomplete or unfitting one; the message names what.
+            ValueError: a device that cannot be used here.
         """
+        device = usable_device(device)
         folder = find_folder(
             pretrained_model_name_or_path,
             revision=revision,
@@ -218,10 +247,29 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
             local_files_only=local_files_only,
             token=token,
         )
-        parts = read_parts(folder)
-        model = build(lambda: cls(**parts), folder / CONFIG_FILE)
-        load_weights(model, read_tensors(folder), folder / WEIGHTS_FILE)
+        model = load_module(folder, lambda: cls(**read_parts(folder)))
         return model.eval().requires_grad_(False).to(device)
+
+
+def check_upload(options: dict[str, Any], push_to_hub: bool) -> None:
+    """Look whether what is left of the options of `save_pretrained` are those of an upload, and one is wanted.
+
+    Raises:
+        TypeError: not so; names the option.
+    """
+    parameters = inspect.signature(ModelHubMixin.push_to_hub).parameters
+    ours = ("config", "model_card_kwargs")  # which the Hub's mixin sends as None; the model makes both itself
+    known = [name for name in parameters if name not in ("self", *ours)]
+    for name, value in options.items():
+        if name not in known and (name not in ours or value is not None):
+            raise TypeError(
+                f"save_pretrained has no option {name!r}; it knows dtype and overwrite, "
+                f"and with push_to_hub=True: {', '.join(known)}"
+            )
+        if value is not None and not push_to_hub:
+            raise TypeError(
+                f"save_pretrained got {name!r}, which is of an upload: add push_to_hub=True, or leave it out"
+            )
 
 
 def clip_generators(seed: int, count: int) -> list[torch.Generator]:

@@ -1,6 +1,7 @@
 """A checkpoint is whole or not there, and whatever is wrong with one is named in one line."""
 
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
@@ -12,15 +13,15 @@ from torch import nn
 from lfdm_lite.files.checkpoints import (
     CheckpointError,
     build,
+    load_module,
     load_weights,
     make_config,
     read_config,
     read_fields,
     read_tensors,
     save_module,
-    write_atomically,
-    write_json,
 )
+from lfdm_lite.files.configs import check_limits
 
 
 @dataclass(frozen=True)
@@ -51,19 +52,6 @@ def folder(tmp_path):
 
 
 # ---------------------------------------------------------------- writing
-
-
-def test_a_failing_write_leaves_the_old_file_and_no_litter(tmp_path):
-    path = tmp_path / "file.txt"
-    path.write_text("old")
-
-    def fail(temporary):
-        temporary.write_text("half")
-        raise RuntimeError("disk full")
-
-    with pytest.raises(RuntimeError, match="disk full"):
-        write_atomically(path, fail)
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_folder_holds_weights_and_config_and_keeps_its_other_files(folder):
@@ -113,8 +101,14 @@ def test_what_is_written_is_read_back(folder):
         ("{", "not valid JSON"),
         ("[1]", "holds a JSON list, expected an object"),
         ('{"kind": "Conv", "format_version": 1}', "is of kind 'Conv', expected 'Linear'"),
-        ('{"kind": "Linear", "format_version": 99}', "format_version 99; this lfdm_lite reads 1 to 1"),
+        ('{"kind": "Linear", "format_version": 99}', "format_version 99; this lfdm_lite reads 1 to 2"),
         ('{"kind": "Linear"}', "format_version None"),
+        ('{"kind": "Linear", "format_version": true}', "format_version True"),
+        ('{"kind": ["Linear"], "format_version": 1}', r"is of kind \['Linear'\], expected 'Linear'"),
+        ('{"kind": "Linear", "format_version": 1, "size": NaN}', "'NaN' is no finite number"),
+        ('{"kind": "Linear", "format_version": 1, "size": 1e9}', "size is 1000000000.0, expected a number"),
+        ('{"kind": "Linear", "kind": "Linear", "format_version": 1}', "the name 'kind' stands there twice"),
+        ('{"a":' * 99 + "1" + "}" * 99, "nested more than 40 deep"),
     ],
 )
 def test_a_bad_config_is_named(folder, text, message):
@@ -149,6 +143,12 @@ def test_truncated_weights_are_named(folder, keep):
         read_tensors(folder)
 
 
+def test_a_pointer_of_git_lfs_is_called_by_its_name(folder):
+    (folder / "model.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    with pytest.raises(CheckpointError, match="is damaged or no .*: run git lfs pull$"):
+        read_tensors(folder)
+
+
 def change(folder, edit):
     path = folder / "model.safetensors"
     tensors = load_file(path)
@@ -170,7 +170,91 @@ def test_a_tensor_that_does_not_fit_is_named(folder, edit, message):
         load_weights(nn.Linear(2, 3), read_tensors(folder), folder)
 
 
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda t: t["weight"][1, 0].fill_(float("nan")), "tensor 'weight' holds nan in 1 of 6 places"),
+        (lambda t: t["bias"].fill_(float("-inf")), "tensor 'bias' holds -inf in 3 of 3 places"),
+        (lambda t: t.update(weight=t["weight"] > 0), "tensor 'weight' is of type BOOL; expected F64, F32, F16"),
+        (lambda t: t.update(weight=t["weight"].to(torch.int8)), "tensor 'weight' is of type I8"),
+        (lambda t: t.update(weight=t["weight"].to(torch.uint8)), "tensor 'weight' is of type U8"),
+        (lambda t: t.update(weight=t["weight"].to(torch.float8_e4m3fn)), "tensor 'weight' is of type F8_E4M3"),
+        (lambda t: t.update(weight=t["weight"].to(torch.complex64)), "tensor 'weight' is of type C64"),
+        (lambda t: t.update(weight=t["weight"].long()), "tensor 'weight' is of type int64, expected a floating-point"),
+        (lambda t: t.update(weight=t["weight"].double() + 1e300), "tensor 'weight' holds inf in 6 of 6 places"),
+    ],
+)
+def test_numbers_that_are_no_weights_are_named(folder, edit, message):
+    change(folder, edit)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_module(folder, lambda: nn.Linear(2, 3))
+    assert "model.safetensors" in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_counters_are_whole_numbers_and_only_these(tmp_path):
+    save_module(tmp_path, nn.BatchNorm1d(4), "Norm", {})
+    change(tmp_path, lambda t: t.update(num_batches_tracked=torch.tensor(1.5)))
+    with pytest.raises(CheckpointError, match="'num_batches_tracked' is of type float32, expected whole numbers"):
+        load_module(tmp_path, lambda: nn.BatchNorm1d(4))
+
+
+def test_every_flipped_bit_of_the_weights_is_noticed(folder):
+    path = folder / "model.safetensors"
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for place in range(start, len(whole), 5):
+        for bit in (0, 6):
+            content = bytearray(whole)
+            content[place] ^= 1 << bit
+            path.write_bytes(content)
+            with pytest.raises(CheckpointError, match="damaged: its numbers are not those that were written|holds nan"):
+                read_tensors(folder)
+
+
+def test_what_is_no_file_is_not_opened(folder):
+    for name in ("model.safetensors", "config.json"):
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+        with pytest.raises(CheckpointError, match=f"{name}: a pipe, socket or device"):
+            load_module(folder, lambda: nn.Linear(read_config(folder)["size"], 3))
+
+
+def test_nothing_is_built_that_the_header_of_the_weights_does_not_confirm(folder):
+    built = []
+
+    def make():
+        built.append(nn.Linear(2, 10**6))
+        return built[-1]
+
+    with pytest.raises(CheckpointError, match=r"tensor 'weight' has shape \(3, 2\), expected \(1000000, 2\)"):
+        load_module(folder, make)
+    assert len(built) == 1 and {parameter.device.type for parameter in built[0].parameters()} == {"meta"}
+
+
 # ---------------------------------------------------------------- configs
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_down": 13}, "here: num_down is 13, expected a number from 0 to 12"),
+        ({"unet": {"blocks": 257}}, "here: unet.blocks is 257, expected a number from 0 to 256"),
+        ({"width": 65_537}, "here: width is 65537, expected a number from 0 to 65,536"),
+        ({"width": -1}, "here: width is -1, expected"),
+        ({"rate": 1e7}, r"here: rate is 10000000.0, expected a number from -1,000,000 to 1,000,000"),
+        ({"temperature": 0}, "here: temperature is 0, expected"),
+        ({"guidance_scale": True}, "here: guidance_scale is True, expected a number"),
+        ({"unet": {"dim_mults": [1] * 13}}, "here: unet.dim_mults has 13 entries, expected at most 12"),
+        ({"labels": ["x" * 1001]}, "here: labels is a text of 1001 letters, expected at most 1000"),
+    ],
+)
+def test_what_is_out_of_bounds_is_named(values, message):
+    with pytest.raises(CheckpointError, match=message):
+        check_limits(values, "here")
+
+
+def test_what_is_within_bounds_passes():
+    check_limits({"num_down": 12, "blocks": 256, "width": 65_536, "rate": -0.5, "labels": ["a", "b"], "on": True}, "x")
 
 
 def test_a_config_survives_json():
@@ -197,6 +281,12 @@ def test_absent_fields_keep_their_defaults():
         ({"inner": {"kinds": ["a", 1]}}, r"here.inner.kinds\[1\] is 1, expected str"),
         ({"inner": {"pair": [1.0]}}, r"here.inner.pair is \[1.0\], expected tuple\[float, float\]"),
         ({"inner": 3}, r"here.inner is 3, expected an object"),
+        ({"steps": 2.0}, r"here.steps is 2.0, expected int"),
+        ({"rate": True}, r"here.rate is True, expected float"),
+        ({"rate": float("nan")}, r"here.rate is nan, expected float"),
+        ({"mode": ["slow"]}, r"here.mode is \['slow'\], expected Literal"),
+        ({"inner": {"kinds": ["x" * 10**6, 1]}}, r"here.inner.kinds\[1\] is 1"),
+        ({"root": ["x" * 10**6]}, r"here.root is \['x{70,}…, expected str \| None"),
     ],
 )
 def test_a_config_that_does_not_fit_is_named(values, message):
@@ -215,8 +305,3 @@ def test_fields_must_be_the_known_ones():
 def test_a_config_that_no_network_can_be_built_from_is_named():
     with pytest.raises(CheckpointError, match="here does not describe a model"):
         build(lambda: nn.Conv2d(3, 3, 3, groups=2), "here")
-
-
-def test_json_is_written_whole(tmp_path):
-    write_json(tmp_path / "x.json", {"a": [1, 2]})
-    assert json.loads((tmp_path / "x.json").read_text()) == {"a": [1, 2]}

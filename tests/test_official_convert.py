@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from lfdm_lite import cli
 from lfdm_lite.autoencoder import LFAEConfig
 from lfdm_lite.diffusion import DiffusionConfig
+from lfdm_lite.evaluation.judges import VideoClassifier
 from lfdm_lite.files.checkpoints import CheckpointError
 from lfdm_lite.files.variants import construct
 from lfdm_lite.official import autoencoder, denoiser
@@ -178,3 +179,16 @@ def test_the_command_says_what_is_wrong(tmp_path, capsys):
     assert cli.main(["convert", str(tmp_path / "a.pth"), str(tmp_path / "b.pth"), "--out", str(tmp_path / "o")]) == 2
     assert "no file at" in capsys.readouterr().err
     assert not (tmp_path / "o").exists()
+
+
+def test_nothing_that_is_there_is_replaced(tmp_path, capsys):
+    files = [tmp_path / LFAE_FILE, tmp_path / DM_FILE]
+    for path in files:
+        path.write_bytes(b"theirs")
+    judge = VideoClassifier(3).save(tmp_path / "judge")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    assert cli.main(["convert", *map(str, files), "--out", str(judge)]) == 2
+    assert "holds a checkpoint of kind 'VideoClassifier', which would be lost" in capsys.readouterr().err
+    assert cli.main(["convert", str(judge), "--out", str(tmp_path)]) == 2
+    assert f"{files[0]} is there already and would be lost; choose another --out" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before

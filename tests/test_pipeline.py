@@ -1,17 +1,22 @@
 """An image and a label become a video; the same seed makes it again; a saved model is the same model."""
 
 import json
+import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import ModelCard
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lfdm_lite import LFDM, CheckpointError, GaussianDiffusion, GeneratedVideo, LatentFlowAutoencoder, Motion, UNet3D
+from lfdm_lite.evaluation.judges import VideoClassifier
 from lfdm_lite.files.media import MediaError
+from lfdm_lite.generated import NotFiniteError
 from lfdm_lite.training.presets import PRESETS
 
 LABELS = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
@@ -267,7 +272,7 @@ def test_a_model_read_back_makes_the_same_video(model, saved, image):
     assert loaded.labels == LABELS and loaded.image_size == 32 and loaded.guidance_scale == model.guidance_scale
     assert not loaded.training and not any(p.requires_grad for p in loaded.parameters())
     assert run(loaded, image, "fear").video.equal(run(model, image, "fear").video)
-    assert sorted(p.name for p in saved.iterdir()) == ["config.json", "model.safetensors"]
+    assert sorted(p.name for p in saved.iterdir()) == ["README.md", "config.json", "model.safetensors"]
 
 
 def test_a_model_kept_in_half_precision_makes_nearly_the_same_video(model, image, tmp_path):
@@ -304,6 +309,23 @@ def edit_config(folder, edit):
         (lambda c: c["autoencoder"].update(latent_channels=17), r"config.json does not describe a model|17"),
         (lambda c: c["unet"].update(dim="wide"), r"unet.dim is 'wide', expected int"),
         (lambda c: c["diffusion"].update(schedule="steep"), r"schedule"),
+        (lambda c: c["diffusion"].update(flow_std=[float("nan"), 1.0]), r"config.json is not valid JSON: 'NaN' is no"),
+        (lambda c: c["autoencoder"].update(temperature=True), r"autoencoder.temperature is True, expected a number"),
+        (lambda c: c["unet"].update(dim=True), r"unet.dim is True, expected int"),
+        (lambda c: c.update(guidance_scale=1e30), r"guidance_scale is 1e\+30, expected a number from 0 to 1,000,000"),
+        (lambda c: c.update(guidance_scale=True), r"guidance_scale is True, expected a number"),
+        (lambda c: c["unet"].update(heads=0), r"tensor 'unet.* has shape .*, expected .*0"),
+        (lambda c: c["unet"].update(norm_groups=0), r"unet does not fit UNet3DConfig: .*zero"),
+        (lambda c: c["autoencoder"].update(num_down=10**9), r"num_down is 1000000000, expected a number from 0 to 12"),
+        (
+            lambda c: c["autoencoder"].update(num_residual=10**6),
+            r"num_residual is 1000000, expected a .* from 0 to 256",
+        ),
+        (lambda c: c["autoencoder"].update(num_residual=256), r"tensor 'autoencoder.residual.* is missing"),
+        (lambda c: c["autoencoder"].update(width=65_536), r"tensor 'autoencoder.* has shape"),
+        (lambda c: c["unet"].update(dim=65_536), r"tensor 'unet.* has shape .*, expected"),
+        (lambda c: c["unet"].update(dim_mults=[1] * 10**4), r"unet.dim_mults has 10000 entries, expected at most 12"),
+        (lambda c: c.update(labels=["a" * 20_000, *"bcdef"]), r"labels is a text of 20000 letters, expected at most"),
         (lambda c: c.update(kind="VideoClassifier"), r"is of kind 'VideoClassifier', expected 'LFDM'"),
     ],
 )
@@ -328,6 +350,126 @@ def test_weights_that_do_not_fit_are_named(folder, edit, message):
     with pytest.raises(CheckpointError, match=message) as caught:
         LFDM.from_pretrained(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_save_that_ends_between_two_steps_leaves_the_old_or_the_new_model(model, folder, image, monkeypatch):
+    replace, other = os.replace, tiny_model(1)
+    other.guidance_scale = 3.0
+    for done, expected in ((0, model), (1, other)):
+        left = [done]
+
+        def stop_after_some(*names, left=left):
+            if not left[0]:
+                raise OSError(5, "stopped")
+            left[0] -= 1
+            replace(*names)
+
+        monkeypatch.setattr(os, "replace", stop_after_some)
+        with pytest.raises(OSError, match="stopped"):
+            other.save_pretrained(folder)
+        loaded = LFDM.from_pretrained(folder)
+        assert loaded.guidance_scale == expected.guidance_scale
+        assert run(loaded, image, "fear").video.equal(run(expected, image, "fear").video)
+
+
+def test_compiled_and_wrapped_parts_are_saved_like_others(model, image, tmp_path):
+    wrapped = LFDM(model.autoencoder, model.unet, model.diffusion, LABELS, 32)
+    wrapped.unet, wrapped.autoencoder = torch.compile(model.unet), torch.nn.DataParallel(model.autoencoder)
+    wrapped.save_pretrained(tmp_path / "parts")
+    torch.compile(model).save_pretrained(tmp_path / "whole")
+    for name in ("parts", "whole"):
+        loaded = LFDM.from_pretrained(tmp_path / name)
+        assert run(loaded, image, "fear").video.equal(run(model, image, "fear").video)
+
+
+def test_a_number_that_is_none_in_the_weights_is_named(folder):
+    tensors = load_file(folder / "model.safetensors")
+    tensors["unet.head.bias"][0] = float("nan")
+    save_file(tensors, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match="tensor 'unet.head.bias' holds nan in 1 of 3 places"):
+        LFDM.from_pretrained(folder)
+
+
+def test_a_result_that_is_not_finite_is_refused(model, image):
+    with pytest.raises(NotFiniteError, match=r"at guidance_scale 1e\+38: use a smaller one, such as 1.5; if that does"):
+        run(model, image, "fear", guidance_scale=1e38)
+
+
+# ---------------------------------------------------------------- what goes along, and where
+
+
+def test_a_model_card_says_what_the_hub_and_people_ask_and_is_never_overwritten(model, tmp_path):
+    folder = model.save_pretrained(tmp_path / "my model")
+    card = ModelCard.load(folder / "README.md")
+    assert (card.data.library_name, card.data.license, card.data.pipeline_tag) == ("lfdm_lite", "mit", "image-to-video")
+    assert card.text.strip().startswith("# my model") and "| 32x32 pixels, RGB |" in card.text
+    assert all(f"`{label}`" in card.text for label in LABELS) and "from_pretrained('my model')" in card.text
+    (folder / "README.md").write_text("what I know of it")
+    model.save_pretrained(folder)
+    assert (folder / "README.md").read_text() == "what I know of it"
+
+
+def test_what_was_uploaded_is_the_model_with_its_card(model, monkeypatch, tmp_path):
+    uploaded = {}
+
+    class Hub:
+        def __init__(self, token=None):
+            uploaded["token"] = token
+
+        def create_repo(self, repo_id, **options):
+            return SimpleNamespace(repo_id=repo_id)
+
+        def upload_folder(self, folder_path, **options):
+            shutil.copytree(folder_path, tmp_path / "uploaded")
+            uploaded.update(options)
+
+    monkeypatch.setattr("huggingface_hub.hub_mixin.HfApi", Hub)
+    options = {"repo_id": "me/faces", "token": "mine", "commit_message": "first"}
+    model.save_pretrained(tmp_path / "here", push_to_hub=True, **options)
+    assert (uploaded["repo_id"], uploaded["token"], uploaded["commit_message"]) == ("me/faces", "mine", "first")
+    assert sorted(p.name for p in (tmp_path / "uploaded").iterdir()) == [
+        "README.md",
+        "config.json",
+        "model.safetensors",
+    ]
+    assert "# faces" in (tmp_path / "uploaded" / "README.md").read_text()
+    assert LFDM.from_pretrained(tmp_path / "uploaded").labels == LABELS
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"safe_serialization": True},
+            r"save_pretrained has no option 'safe_serialization'; it knows dtype and overwrite",
+        ),
+        ({"config": {"a": 1}}, r"has no option 'config'"),
+        ({"push_to_hub": True, "colour": None}, r"has no option 'colour'; .* with push_to_hub=True: repo_id, .*token"),
+        ({"token": "mine"}, r"got 'token', which is of an upload: add push_to_hub=True, or leave it out"),
+        ({"repo_id": "me/faces"}, r"got 'repo_id', which is of an upload"),
+    ],
+)
+def test_an_option_that_nobody_knows_is_named_and_nothing_is_written(model, tmp_path, options, message):
+    with pytest.raises(TypeError, match=message):
+        model.save_pretrained(tmp_path / "model", **options)
+    assert not (tmp_path / "model").exists()
+
+
+def test_another_kind_of_model_is_not_replaced(model, tmp_path):
+    VideoClassifier(3).save(tmp_path)
+    with pytest.raises(CheckpointError, match="holds a checkpoint of kind 'VideoClassifier', which would be lost"):
+        model.save_pretrained(tmp_path)
+    assert VideoClassifier.load(tmp_path).config.num_labels == 3
+    model.save_pretrained(tmp_path, overwrite=True)
+    with pytest.raises(CheckpointError, match="holds a checkpoint of kind 'LFDM'"):
+        VideoClassifier(3).save(tmp_path)
+
+
+def test_a_device_that_cannot_be_used_is_named(saved):
+    for device in ("cuda:99", "meta", "abacus"):
+        with pytest.raises(ValueError, match=f"device '{device}'") as caught:
+            LFDM.from_pretrained(saved, device=device)
+        assert "\n" not in str(caught.value) and len(str(caught.value)) < 200
 
 
 def test_a_path_is_never_looked_up_on_the_hub(monkeypatch, tmp_path):

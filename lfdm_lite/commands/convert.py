@@ -44,6 +44,7 @@ def convert(arguments: list[str]) -> None:
 
 def forth(lfae: Path, dm: Path, options: Convert) -> None:
     """The authors' files to a checkpoint folder."""
+    from ..files.checkpoints import check_free
     from ..official.convert import from_official
     from ..official.labels import compute_label_vectors, read_label_vectors
     from ..official.presets import paper_model
@@ -51,6 +52,7 @@ def forth(lfae: Path, dm: Path, options: Convert) -> None:
     for path in (lfae, dm):
         if not path.is_file():
             raise UsageError(f"no file at {path}")
+    check_free(options.out)
     paper = paper_model(options.preset, official=True)
     if options.label_vectors is not None:
         vectors = read_label_vectors(options.label_vectors, paper.labels)
@@ -66,8 +68,11 @@ def forth(lfae: Path, dm: Path, options: Convert) -> None:
 
 def back(folder: Path, out: Path) -> None:
     """A checkpoint folder to the authors' files."""
-    from ..official.convert import to_official
+    from ..official.convert import FILES, to_official
     from ..pipeline import LFDM
 
+    there = [out / name for name in FILES if (out / name).exists()]
+    if there:
+        raise UsageError(f"{there[0]} is there already and would be lost; choose another --out")
     for path in to_official(LFDM.from_pretrained(folder), out):
         print(path)

@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from ..files import checkpoints
 
+KIND = "VideoClassifier"
+
 
 @dataclass(frozen=True)
 class VideoClassifierConfig:
@@ -92,22 +94,22 @@ class VideoClassifier(nn.Module):
         logits = [self(chunk) for chunk in video.split(batch_size)]
         return F.softmax(torch.cat(logits), dim=1)
 
-    def save(self, folder: str | Path, dtype: torch.dtype | None = None) -> Path:
-        """Write `config.json` (with `labels`) and `model.safetensors`, each whole or not at all.
+    def save(self, folder: str | Path, dtype: torch.dtype | str | None = None, overwrite: bool = False) -> Path:
+        """Write `config.json` (with `labels`) and `model.safetensors`, in one step.
 
         Args:
             folder: created if needed.
             dtype: store the parameters in this precision, e.g. `torch.float16`.
+            overwrite: also replace a checkpoint of another kind.
 
         Raises:
-            ValueError: if `labels` does not name each of the config's labels.
+            ValueError: if `labels` does not name each of the config's labels, once, or the folder holds another kind.
         """
         labels = [str(name) for name in self.labels]
-        if len(labels) != self.config.num_labels:
-            raise ValueError(f"got {len(labels)} names for a classifier of {self.config.num_labels} labels")
-        return checkpoints.save_module(
-            folder, self, "VideoClassifier", {"labels": labels, "model": asdict(self.config)}, dtype
-        )
+        if len(labels) != self.config.num_labels or len(set(labels)) != len(labels):
+            raise ValueError(f"got {len(set(labels))} names for a classifier of {self.config.num_labels} labels")
+        config = {"labels": labels, "model": asdict(self.config)}
+        return checkpoints.save_module(folder, self, KIND, config, dtype, overwrite)
 
     @classmethod
     def load(cls, folder: str | Path) -> "VideoClassifier":
@@ -116,12 +118,19 @@ class VideoClassifier(nn.Module):
         Raises:
             CheckpointError: the folder does not hold a whole, fitting checkpoint.
         """
-        config_file = Path(folder) / "config.json"
-        stored = checkpoints.read_config(folder, "VideoClassifier")
-        labels, values = checkpoints.read_fields(stored, ("labels", "model"), config_file)
-        config = checkpoints.make_config(VideoClassifierConfig, values, f"{config_file}: model")
-        labels = checkpoints.read_labels(labels, config.num_labels, config_file)
-        classifier = checkpoints.build(lambda: cls(config), config_file)
-        checkpoints.load_weights(classifier, checkpoints.read_tensors(folder), folder)
-        classifier.labels = labels
-        return classifier.eval()
+        return checkpoints.load_module(folder, lambda: cls.described_in(folder)).eval()
+
+    @classmethod
+    def described_in(cls, folder: str | Path) -> "VideoClassifier":
+        """A classifier with fresh weights, as a folder's config describes it.
+
+        Raises:
+            CheckpointError: no config there, or one that does not fit.
+        """
+        where = Path(folder) / checkpoints.CONFIG_FILE
+        stored = checkpoints.read_config(folder, KIND)
+        labels, values = checkpoints.read_fields(stored, ("labels", "model"), where)
+        config = checkpoints.make_config(VideoClassifierConfig, values, f"{where}: model")
+        classifier = cls(config)
+        classifier.labels = checkpoints.read_labels(labels, config.num_labels, where)
+        return classifier

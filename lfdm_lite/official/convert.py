@@ -15,7 +15,7 @@ from .parts.denoiser import PublishedUNet3D
 from .parts.diffusion import PublishedDiffusion
 from .presets import PaperModel
 
-LFAE_FILE, DM_FILE, VECTORS_FILE = "lfae.pth", "dm.pth", "label_vectors.safetensors"
+FILES = LFAE_FILE, DM_FILE, VECTORS_FILE = "lfae.pth", "dm.pth", "label_vectors.safetensors"
 
 
 def from_official(lfae: str | Path, dm: str | Path, paper: PaperModel, label_vectors: Float[Tensor, "n e"]) -> LFDM:
@@ -68,7 +68,7 @@ def to_official(model: LFDM, folder: str | Path) -> list[Path]:
     write_states(folder / LFAE_FILE, states)
     write_states(folder / DM_FILE, {DIFFUSION_PART: state})
     write_atomically(folder / VECTORS_FILE, lambda temporary: save_file(named, temporary))
-    return [folder / name for name in (LFAE_FILE, DM_FILE, VECTORS_FILE)]
+    return [folder / name for name in FILES]
 
 
 def _named(path: str | Path, error: CheckpointError) -> str:

@@ -1,6 +1,5 @@
 """The authors' `.pth` files: read without running anything in them, and written in the same layout."""
 
-import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..files.checkpoints import CheckpointError, write_atomically
+from ..files.atomic import write_atomically
+from ..files.pickles import read_pickle
+from ..files.reading import CheckpointError, shown
+from ..files.weights import COUNTER, PRECISIONS, check_finite, plain_names
 
 AUTOENCODER_PARTS = ("generator", "region_predictor", "bg_predictor")
 DIFFUSION_PART = "diffusion"
@@ -26,21 +28,39 @@ def read_states(path: str | Path, parts: tuple[str, ...]) -> dict[str, dict[str,
         parts: keys at the top of that dictionary.
 
     Raises:
-        CheckpointError: no such file, a truncated or foreign one, one that holds code, or one without these parts.
+        CheckpointError: no such file, a truncated, damaged or foreign one, one that holds code, or one without these
+            parts, or with numbers in them that are infinite or none.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise CheckpointError(f"no file at {path}; expected one of the authors' .pth checkpoints")
-    content = _load(path)
+    content = read_pickle(path, "one of the authors' .pth checkpoints")
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dictionary with {', '.join(parts)}")
+    states = {}
     for part in parts:
         if part not in content:
-            found = ", ".join(map(str, content)) or "nothing"
+            found = ", ".join(shown(name) for name in list(content)[:20]) or "nothing"
             raise CheckpointError(f"{path} has no {part!r}; at its top are: {found}")
-        if not isinstance(content[part], Mapping) or not all(isinstance(t, Tensor) for t in content[part].values()):
+        state = content[part]
+        plain = isinstance(state, Mapping) and all(isinstance(name, str) for name in state)
+        if not plain or not all(isinstance(tensor, Tensor) for tensor in state.values()):
             raise CheckpointError(f"{path}: {part!r} is no state dict, a dictionary of tensors")
-    return {part: dict(content[part]) for part in parts}
+        names = plain_names(state, f"{path}: {part!r}")  # without those of DataParallel
+        states[part] = {ours: state[name] for ours, name in names.items()}
+        check_weights(states[part], f"{path}: {part!r}")
+    return states
+
+
+def check_weights(state: Mapping[str, Tensor], where: str) -> None:
+    """Raises a CheckpointError that names the first tensor which holds no weights: another type, or not finite."""
+    for name, tensor in state.items():
+        if tensor.device.type != "cpu" or tensor.layout is not torch.strided:
+            raise CheckpointError(f"{where}: tensor {shown(name)} has no numbers in it ({tensor.layout})")
+        expected = [COUNTER] if name.endswith("num_batches_tracked") else PRECISIONS.values()
+        if tensor.dtype not in expected:
+            types = ", ".join(map(str, expected))
+            raise CheckpointError(f"{where}: tensor {shown(name)} is of type {tensor.dtype}, expected {types}")
+        if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise CheckpointError(f"{where}: tensor {shown(name)} is larger than the numbers that are stored of it")
+    check_finite(state, where)
 
 
 def write_states(path: str | Path, states: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -48,7 +68,12 @@ def write_states(path: str | Path, states: Mapping[str, Mapping[str, Tensor]]) -
     content: dict[str, Any] = {"example": 0, **{part: dict(state) for part, state in states.items()}}
     if DIFFUSION_PART not in states:
         content["epoch"] = 0
-    write_atomically(path, lambda temporary: torch.save(content, temporary))
+
+    def write(temporary: Path) -> None:
+        with open(temporary, "wb") as file:  # by its path torch.save would put the temporary name into the file
+            torch.save(content, file)
+
+    write_atomically(path, write)
 
 
 def check_names(state: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]]) -> None:
@@ -82,21 +107,3 @@ def compare_constants(stored: Mapping[str, Tensor], formula: Mapping[str, Tensor
         warnings.warn(
             f"the stored constant {differ[0]!r}{more} differs from its formula, whose values are used", stacklevel=2
         )
-
-
-def _load(path: Path) -> Any:
-    try:
-        try:
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        except RuntimeError as error:
-            if "mmap" not in str(error):
-                raise
-            return torch.load(path, map_location="cpu", weights_only=True)  # written before torch 1.6
-    except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
-        raise CheckpointError(
-            f"{path} was refused and nothing in it was run: it holds more than tensors and plain containers ({reason})"
-        ) from None
-    except (RuntimeError, EOFError, ValueError, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CheckpointError(f"{path} is truncated or no file of torch.save: {reason}") from None

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..files.checkpoints import CheckpointError
+from ..files.reading import CheckpointError, shown
+from ..files.weights import PRECISIONS, read_safetensors
 
 TEXT_ENCODER = "bert-base-cased"
 
@@ -20,21 +21,19 @@ def read_label_vectors(path: str | Path, labels: Sequence[str]) -> Float[Tensor,
     """The vectors of `labels`, in that order, from a safetensors file with one vector per label, named after it.
 
     Raises:
-        CheckpointError: the file is missing or damaged, lacks a label, or its vectors differ in length.
+        CheckpointError: the file is missing or damaged, lacks a label, or its vectors differ in length or are
+            not finite.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        vectors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"label vectors {path} cannot be read: {str(error).splitlines()[0]}") from None
+    vectors = read_safetensors(path, "label vectors, a safetensors file with one vector per label, named after it")
     missing = [label for label in labels if label not in vectors]
     if missing:
-        raise CheckpointError(f"label vectors {path} lack {missing[0]!r}; there are: {', '.join(vectors)}")
+        names = ", ".join(shown(name) for name in list(vectors)[:20])
+        raise CheckpointError(f"label vectors {path} lack {missing[0]!r}; there are: {names}")
     shapes = {tuple(vectors[label].shape) for label in labels}
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
         raise CheckpointError(f"label vectors {path} must be vectors of one length, got shapes {sorted(shapes)}")
+    if not all(vectors[label].dtype in PRECISIONS.values() for label in labels):
+        raise CheckpointError(f"label vectors {path} must be of a floating-point type: {', '.join(PRECISIONS)}")
     return torch.stack([vectors[label].float() for label in labels])
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...autoencoder import LatentFlowAutoencoder, LFAEConfig
 from ...evaluation.metrics import psnr
-from ...files.checkpoints import build, load_weights, make_config, read_config, read_fields, read_tensors, save_module
+from ...files.checkpoints import load_module, make_config, read_config, read_fields, save_module
 from ...files.variants import construct
 from ...geometry import RandomTransform
 from ...losses import equivariance_loss, perceptual_loss, pyramid_loss, visibility_loss
@@ -127,8 +127,9 @@ def load_autoencoder(folder: str | Path) -> LatentFlowAutoencoder:
         CheckpointError: the folder does not hold one.
     """
     where = Path(folder) / "config.json"
-    (values,) = read_fields(read_config(folder, KIND), ("model",), where)
-    config = make_config(LFAEConfig, values, where)
-    network = build(lambda: construct(config), where)
-    load_weights(network, read_tensors(folder), folder)
-    return network.eval()
+
+    def described() -> LatentFlowAutoencoder:
+        (values,) = read_fields(read_config(folder, KIND), ("model",), where)
+        return construct(make_config(LFAEConfig, values, where))
+
+    return load_module(folder, described).eval()
