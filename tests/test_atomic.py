@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from lfdm_lite.files.atomic import held_temporary, write_atomically, write_json
+from lfdm_lite.files.atomic import temporary_beside, write_atomically, write_json
 
 HOLD_ONE = """
 import sys, time
 from pathlib import Path
-from lfdm_lite.files.atomic import held_temporary
-with held_temporary(Path(sys.argv[1])) as temporary:
+from lfdm_lite.files.atomic import temporary_beside
+with temporary_beside(Path(sys.argv[1])) as temporary:
     print(temporary, flush=True)
     time.sleep(60)
 """
@@ -56,7 +56,7 @@ def test_what_a_killed_writer_left_is_swept_away_and_what_a_living_one_holds_is_
 
 def test_leftovers_of_a_file_with_a_long_name_are_swept_too(tmp_path):
     path = tmp_path / ("ü" * 100 + ".txt")
-    with held_temporary(path) as temporary:
+    with temporary_beside(path) as temporary:
         left = temporary.name
     (tmp_path / left).write_text("half")
     write_text(path, "whole")

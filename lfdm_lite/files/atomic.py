@@ -38,8 +38,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> None:
         kind = "a folder" if path.is_dir() else "a pipe, socket or device"
         raise ValueError(f"cannot write {path}: it is {kind}; name a file")
     try:
-        sweep(path)
-        with held_temporary(path) as temporary:
+        sweep_leftovers(path)
+        with temporary_beside(path) as temporary:
             write(temporary)
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
@@ -82,7 +82,7 @@ def temporary_prefix(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def held_temporary(path: Path) -> Iterator[Path]:
+def temporary_beside(path: Path) -> Iterator[Path]:
     """An empty temporary file beside `path`, locked; it is gone afterwards, unless it was moved away."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path), suffix=".tmp")
@@ -104,7 +104,7 @@ def held_temporary(path: Path) -> Iterator[Path]:
             os.close(handle)
 
 
-def sweep(path: Path) -> None:
+def sweep_leftovers(path: Path) -> None:
     """Delete temporary files of `path` whose writers are dead."""
     prefix = temporary_prefix(path)
     for name in os.listdir(path.parent) if fcntl is not None else ():
