@@ -16,7 +16,8 @@ PARTS = {
     "Where things are, and how they move": ("geometry", "flow", "motion", "regions"),
     "Stage one": ("layers", "autoencoder", "losses", "perceptual"),
     "Stage two": ("attention", "unet3d", "diffusion", "samplers"),
-    "The whole model": ("pipeline", "generated", "inputs", "files/checkpoints"),
+    "The whole model": ("pipeline", "generated", "inputs"),
+    "Files": ("files/checkpoints", "files/configs", "files/weights", "files/pickles", "files/reading", "files/atomic"),
     "Data": (
         "data/drawn/procedural",
         "data/drawn/faces",

@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from lfdm_lite.files.atomic import held_temporary, write_atomically, write_json
+from lfdm_lite.files.atomic import temporary_beside, write_atomically, write_json
 
 HOLD_ONE = """
 import sys, time
 from pathlib import Path
-from lfdm_lite.files.atomic import held_temporary
-with held_temporary(Path(sys.argv[1])) as temporary:
+from lfdm_lite.files.atomic import temporary_beside
+with temporary_beside(Path(sys.argv[1])) as temporary:
     print(temporary, flush=True)
     time.sleep(60)
 """
@@ -49,14 +49,16 @@ def test_what_a_killed_writer_left_is_swept_away_and_what_a_living_one_holds_is_
     writer.kill()
     writer.wait()
     writer.stdout.close()
-    (tmp_path / ".other.txt.abc.tmp").write_text("of another file")
+    others = [".file.txt.my_notes_of_it.tmp", ".other.txt.abcdefgh.tmp"]
+    for name in others:
+        (tmp_path / name).touch()
     write_text(path, "mine again")
-    assert names(tmp_path) == [".other.txt.abc.tmp", "file.txt"] and path.read_text() == "mine again"
+    assert names(tmp_path) == [*others, "file.txt"] and path.read_text() == "mine again"
 
 
 def test_leftovers_of_a_file_with_a_long_name_are_swept_too(tmp_path):
     path = tmp_path / ("ü" * 100 + ".txt")
-    with held_temporary(path) as temporary:
+    with temporary_beside(path) as temporary:
         left = temporary.name
     (tmp_path / left).write_text("half")
     write_text(path, "whole")
@@ -96,6 +98,12 @@ def test_an_error_names_the_file_that_was_asked_for(tmp_path):
     with pytest.raises(OSError, match=r"No space left on device: '.*x.json'") as caught:
         write_atomically(tmp_path / "x.json", fill_the_disk)
     assert names(tmp_path) == []
+
+
+def test_an_error_about_another_file_names_that_one(tmp_path):
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(tmp_path / "copy", lambda temporary: temporary.write_bytes((tmp_path / "from").read_bytes()))
+    assert caught.value.filename == str(tmp_path / "from") and names(tmp_path) == []
 
 
 def test_json_is_written_whole(tmp_path):

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 from torch import nn
 
 from lfdm_lite.files import checkpoints
 from lfdm_lite.files.checkpoints import CheckpointError, check_free, load_module, read_config, read_tensors, save_module
+from lfdm_lite.files.weights import fingerprint, write_safetensors
 
 from . import saving_kills
 from .saving_kills import load, save, save_as_format_1
@@ -116,6 +119,27 @@ def test_the_same_model_is_the_same_file_whenever_it_is_saved(tmp_path):
         assert content(tmp_path / str(i)) == content(tmp_path / "0")
     header = (tmp_path / "0" / "model.safetensors").read_bytes()[8:]
     assert header.startswith(b'{"__metadata__":{"config":') and b'"format":"pt"' in header
+
+
+def test_others_may_read_what_is_saved(tmp_path):
+    save(tmp_path, 1)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "config.json": 0o644,
+        "model.safetensors": 0o644,
+    }
+
+
+def test_a_file_is_written_in_its_place(tmp_path):
+    path = tmp_path / "x.safetensors"
+    path.touch()
+    before = path.stat().st_ino
+    tensors = {"b": torch.arange(3, dtype=torch.int64), "a": torch.ones(2, 3).half(), "c": torch.empty(0)}
+    write_safetensors(path, tensors, {"of": 'ü\n"', "at": "x"})
+    assert path.stat().st_ino == before and list(tmp_path.iterdir()) == [path]
+    again = load_file(path)
+    assert set(again) == set(tensors) and all(again[name].equal(tensors[name]) for name in tensors)
+    with safe_open(path, framework="pt") as file:
+        assert file.metadata() == {"at": "x", "of": 'ü\n"'}
 
 
 # ---------------------------------------------------------------- over what is there
@@ -231,8 +255,6 @@ def test_two_names_of_one_tensor_are_refused():
 
 
 def test_a_fingerprint_is_of_names_types_shapes_and_numbers():
-    from lfdm_lite.files.weights import fingerprint
-
     one = {"a": torch.arange(4.0), "b": torch.tensor(3), "c": torch.empty(0)}
     same = {name: one[name].clone() for name in reversed(one)}
     assert fingerprint(one) == fingerprint(same) and len(fingerprint(one)) == hashlib.sha256().digest_size * 2

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
 from lfdm_lite.files.checkpoints import (
     CheckpointError,
     build,
@@ -22,6 +23,7 @@ from lfdm_lite.files.checkpoints import (
     save_module,
 )
 from lfdm_lite.files.configs import check_limits
+from lfdm_lite.training.stages.stage_one import KIND, load_autoencoder
 
 
 @dataclass(frozen=True)
@@ -229,6 +231,22 @@ def test_nothing_is_built_that_the_header_of_the_weights_does_not_confirm(folder
     with pytest.raises(CheckpointError, match=r"tensor 'weight' has shape \(3, 2\), expected \(1000000, 2\)"):
         load_module(folder, make)
     assert len(built) == 1 and {parameter.device.type for parameter in built[0].parameters()} == {"meta"}
+
+
+def test_an_auto_encoder_of_another_size_is_never_built(tmp_path):
+    config = LFAEConfig(width=4, latent_channels=8, num_residual=1, region_width=4, flow_width=4, background_width=4)
+    save_module(tmp_path, LatentFlowAutoencoder(config), KIND, {"model": asdict(config)})
+    assert load_autoencoder(tmp_path).config == config
+    for name, value, message in (
+        ("num_residual", 200, "tensor 'residual.1.* is missing"),
+        ("latent_channels", 60_000, r"tensor 'down.1.* has shape .*, expected \(60000, "),
+        ("region_depth", 10**9, "region_depth is 1000000000, expected a number from 0 to 12"),
+    ):
+        stored = {"model": asdict(config) | {name: value}}
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | stored))
+        with pytest.raises(CheckpointError, match=message):
+            load_autoencoder(tmp_path)
 
 
 # ---------------------------------------------------------------- configs

@@ -1,5 +1,7 @@
 """A judge reads labels from videos, and survives being written to disk."""
 
+import json
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -93,3 +95,30 @@ def test_a_folder_of_another_kind_is_refused(tmp_path):
     config.write_text(config.read_text().replace("VideoClassifier", "LFDM"))
     with pytest.raises(CheckpointError, match="is of kind 'LFDM', expected 'VideoClassifier'"):
         VideoClassifier.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("channels", [8] * 13, "model.channels has 13 entries, expected at most 12"),
+        ("channels", [8, True, 8], r"model.channels\[1\] is True, expected int"),
+        ("feature_dim", 60_000, r"tensor 'summary.0.weight' has shape \(8, 32\), expected \(60000, 32\)"),
+        ("grid", 10**6, "model.grid is 1000000, expected a number from 1 to 4,096"),
+        ("groups", 0, "does not fit VideoClassifierConfig: .*zero"),
+        ("num_labels", 4, "3 labels .*, expected 4 different ones"),
+    ],
+)
+def test_a_config_is_compared_with_the_weights_before_anything_is_built(tmp_path, field, value, message):
+    VideoClassifier(TINY).save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["model"][field] = value
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=message):
+        VideoClassifier.load(tmp_path)
+
+
+def test_names_of_labels_must_differ(tmp_path):
+    judge = VideoClassifier(TINY)
+    judge.labels = ["right", "right", "down"]
+    with pytest.raises(ValueError, match="2 names for a classifier of 3 labels"):
+        judge.save(tmp_path)

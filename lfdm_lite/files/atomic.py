@@ -6,6 +6,7 @@ Nothing here needs torch.
 import contextlib
 import json
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -38,8 +39,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> None:
         kind = "a folder" if path.is_dir() else "a pipe, socket or device"
         raise ValueError(f"cannot write {path}: it is {kind}; name a file")
     try:
-        sweep(path)
-        with held_temporary(path) as temporary:
+        sweep_leftovers(path)
+        with temporary_beside(path) as temporary:
             write(temporary)
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
@@ -47,7 +48,8 @@ def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> None:
             os.replace(temporary, path)
         flush_folder(path.parent)
     except OSError as error:
-        if error.errno is not None:
+        unnamed = error.filename is None or Path(str(error.filename)).name.startswith(temporary_prefix(path))
+        if error.errno is not None and unnamed:
             error.filename, error.filename2 = str(path), None  # the name that was asked for, not the temporary one
         raise
 
@@ -82,7 +84,7 @@ def temporary_prefix(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def held_temporary(path: Path) -> Iterator[Path]:
+def temporary_beside(path: Path) -> Iterator[Path]:
     """An empty temporary file beside `path`, locked; it is gone afterwards, unless it was moved away."""
     while True:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(path), suffix=".tmp")
@@ -104,11 +106,13 @@ def held_temporary(path: Path) -> Iterator[Path]:
             os.close(handle)
 
 
-def sweep(path: Path) -> None:
+def sweep_leftovers(path: Path) -> None:
     """Delete temporary files of `path` whose writers are dead."""
-    prefix = temporary_prefix(path)
-    for name in os.listdir(path.parent) if fcntl is not None else ():
-        if name.startswith(prefix) and name.endswith(".tmp"):
+    if fcntl is None:
+        return
+    ours = re.compile(re.escape(temporary_prefix(path)) + r"[a-z0-9_]{8}\.tmp")  # as tempfile names them
+    with contextlib.suppress(OSError):
+        for name in filter(ours.fullmatch, os.listdir(path.parent)):
             with contextlib.suppress(OSError):  # gone meanwhile, not ours to touch, or nothing can be locked there
                 delete_if_dead(path.parent / name)
 

@@ -100,23 +100,25 @@ def read_safetensors(path: str | Path, what: str = "a safetensors file") -> dict
     return tensors
 
 
-def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """Write a file that is the same, byte for byte, whenever its content is.
 
-    safetensors 0.8 keeps metadata in a hash table and writes them in an order that differs from run to run; here they
-    are sorted afterwards, in place.
+    Of safetensors 0.8 two habits are avoided. It keeps metadata in a hash table, so that their order differs from run
+    to run: here they are sorted. And its save_file puts another file, which its owner alone can read, in the place of
+    the given one, and leaves a `.tmpXXXXXX` behind when it is killed: here the given file is written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
-    save_file(dict(tensors), path, metadata=dict(metadata))
-    with open(path, "rb+") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-        text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode().ljust(size)
-        if len(text) == size:  # it is, unless another version writes JSON otherwise
-            file.seek(8)
-            file.write(text)
+    content = memoryview(save(dict(tensors), metadata=dict(metadata or {})))
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(bytes(content[8:start]))
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the numbers begin at a multiple of 8 bytes
+    with open(path, "wb") as file:
+        file.write(len(text).to_bytes(8, "little"))
+        file.write(text)
+        file.write(content[start:])
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..files.checkpoints import CheckpointError, write_atomically
+from ..files.weights import write_safetensors
 from ..pipeline import LFDM
 from . import autoencoder, denoiser
 from .files import AUTOENCODER_PARTS, DIFFUSION_PART, read_states, write_states
@@ -57,8 +58,6 @@ def to_official(model: LFDM, folder: str | Path) -> list[Path]:
     Raises:
         ValueError: the model's config has a part that the authors' networks lack.
     """
-    from safetensors.torch import save_file
-
     states = autoencoder.to_official(model.autoencoder.state_dict(), model.autoencoder.config)
     state = denoiser.to_official(model.unet.state_dict(), model.unet.config, model.diffusion.config)
     vectors = model.unet.label(torch.arange(len(model.labels), device=model.device)).cpu()
@@ -67,7 +66,7 @@ def to_official(model: LFDM, folder: str | Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     write_states(folder / LFAE_FILE, states)
     write_states(folder / DM_FILE, {DIFFUSION_PART: state})
-    write_atomically(folder / VECTORS_FILE, lambda temporary: save_file(named, temporary))
+    write_atomically(folder / VECTORS_FILE, lambda temporary: write_safetensors(temporary, named))
     return [folder / name for name in FILES]
 
 

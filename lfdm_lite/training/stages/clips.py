@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from ... import data as datasets
 from ...files.checkpoints import write_atomically, write_json
+from ...files.weights import write_safetensors
 from ..configs import DataConfig
 from ..engine.core import Engine
 
@@ -162,7 +163,7 @@ def sharded_clips(
         for start in starts if quiet else tqdm(starts, desc=what, unit="shard"):
             if not paths[start].exists():
                 tensors = make(range(start, min(start + SHARD, count)))
-                write_atomically(paths[start], lambda temporary, tensors=tensors: save_file(tensors, temporary))
+                write_atomically(paths[start], lambda temporary, tensors=tensors: write_safetensors(temporary, tensors))
 
     quiet = engine is not None and not engine.shows_progress
     if engine is None or engine.alone:
