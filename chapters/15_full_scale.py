@@ -77,6 +77,7 @@ from torch.testing import assert_close
 
 import lfdm_lite as lfdm
 from lfdm_lite import training, viz
+from lfdm_lite.files.variants import construct
 
 # %%
 FULL = False  # True: train faces128 here, both stages, for days; an interrupted run goes on where it stopped
@@ -109,8 +110,7 @@ os.environ |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}  # and run on
 def count(preset: training.Preset) -> dict[str, int]:
     """Parameters of each part of the system."""
     with torch.device("meta"):
-        autoencoder = lfdm.LatentFlowAutoencoder(preset.autoencoder.model)
-        unet = lfdm.UNet3D(preset.diffusion.unet)
+        autoencoder, unet = construct(preset.autoencoder.model), construct(preset.diffusion.unet)
     parts = {name: sum(p.numel() for p in part.parameters()) for name, part in autoencoder.named_children()}
     motion = sum(parts.pop(name) for name in ("regions", "background", "flow"))
     return {"motion": motion, "painting": sum(parts.values()), "denoiser": sum(p.numel() for p in unet.parameters())}
@@ -703,7 +703,7 @@ print("checkpoints that are kept:", steps)
 # %%
 a, b = ((work / name / "model.safetensors").read_bytes() for name in ("undisturbed", "killed"))
 assert a == b
-print("weights of both runs, byte by byte the same:", a == b, " bytes:", len(a))
+print("weights of both runs, byte by byte the same:", a == b, " kilobytes:", round(len(a) / 1000))
 
 # %% [markdown]
 # Not close: the same bytes. A checkpoint is written under another name, flushed to the disk, and renamed, so
@@ -847,7 +847,7 @@ unet = replace(theirs.unet, feature_channels=16, dim=8, dim_mults=(1, 2), spatia
 theirs = replace(theirs, autoencoder=small, unet=unet, image_size=32)
 
 torch.manual_seed(0)
-networks = lfdm.LatentFlowAutoencoder(small), lfdm.UNet3D(unet), lfdm.GaussianDiffusion(theirs.diffusion)
+networks = construct(small), construct(unet), construct(theirs.diffusion)
 toy = lfdm.LFDM(*networks, labels=list(theirs.labels), image_size=32)
 lfae, dm, vectors = to_official(toy, work / "theirs")
 again = from_official(lfae, dm, theirs, read_label_vectors(vectors, theirs.labels))
