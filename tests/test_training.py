@@ -10,11 +10,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from lfdm_lite.training.engine.core.randomness import step_indices
-from lfdm_lite.training.engine.core.saving import newest_state, save_state
-from lfdm_lite.training.engine.core.schedules import learning_rate
 
 from lfdm_lite.training import PRESETS, train_autoencoder, train_diffusion, train_judge
+from lfdm_lite.training.engine.randomness import step_indices
+from lfdm_lite.training.engine.saving import newest_state, save_state
+from lfdm_lite.training.engine.schedules import learning_rate
 from lfdm_lite.training.stages.clips import StaleCacheError, cached_clips, sharded_clips
 
 TINY = PRESETS["tiny"]
@@ -48,7 +48,7 @@ def test_killed_in_the_middle_of_a_write_it_goes_on_from_the_last_whole_checkpoi
     folder, expected = undisturbed
     code = """
 import os, signal, sys
-import lfdm_lite.training.saving as saving
+import lfdm_lite.training.engine.saving as saving
 from lfdm_lite.training import PRESETS, train_autoencoder
 save, calls = saving.torch.save, []
 def half_a_save(state, file):
@@ -73,7 +73,7 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(undisturbed, tmp_path):
     folder, expected = undisturbed
     code = """
 import os, pathlib, signal, sys
-import lfdm_lite.training.loop as loop
+import lfdm_lite.training.engine.loop as loop
 from lfdm_lite.training import PRESETS, train_autoencoder
 check, calls = loop.check_finite, []
 def ask_to_stop(*args):

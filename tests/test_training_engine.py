@@ -17,12 +17,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lfdm_lite.training.engine.core.averaging import WeightAverage
-from lfdm_lite.training.engine.core.core import Engine, Learner
-from lfdm_lite.training.engine.core.randomness import BatchOrder, Examples, generator_of
-from lfdm_lite.training.engine.core.records import Log, read_run
-from lfdm_lite.training.engine.core.schedules import learning_rate
-from lfdm_lite.training.engine.core.stopping import TIME_IS_UP, StopRequest
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lfdm_lite import LFDM, cli
@@ -39,6 +33,12 @@ from lfdm_lite.training import (
     train_judge,
 )
 from lfdm_lite.training.engine import saving
+from lfdm_lite.training.engine.averaging import WeightAverage
+from lfdm_lite.training.engine.core import Engine, Learner
+from lfdm_lite.training.engine.randomness import BatchOrder, Examples, generator_of
+from lfdm_lite.training.engine.records import Log, read_run
+from lfdm_lite.training.engine.schedules import learning_rate
+from lfdm_lite.training.engine.stopping import TIME_IS_UP, StopRequest
 from lfdm_lite.training.stages import judge
 from lfdm_lite.training.stages.clips import TensorClips, cached_clips
 from lfdm_lite.training.stages.decoder import DECODER

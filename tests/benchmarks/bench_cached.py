@@ -12,14 +12,14 @@ import sys
 from functools import partial
 
 import torch
-from lfdm_lite.training.engine.core.measuring import PeakMemory, seconds_of
-from lfdm_lite.training.engine.core.randomness import generator_of
 from torch import nn
 from torch.utils.data import default_collate
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
 from lfdm_lite.diffusion import GaussianDiffusion
 from lfdm_lite.training import PRESETS
+from lfdm_lite.training.engine.measuring import PeakMemory, seconds_of
+from lfdm_lite.training.engine.randomness import generator_of
 from lfdm_lite.training.stages.stage_two import DiffusionObjective, draw_noise, see_motion
 from lfdm_lite.unet3d import UNet3D
 

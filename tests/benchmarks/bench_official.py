@@ -29,7 +29,6 @@ from pathlib import Path
 import straightforward
 import torch
 import torch.nn.functional as F
-from lfdm_lite.training.engine.core.randomness import Examples, Place
 from torch import Tensor, nn
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
@@ -38,6 +37,7 @@ from lfdm_lite.diffusion import GaussianDiffusion
 from lfdm_lite.official import denoiser
 from lfdm_lite.official.autoencoder import lfae_config
 from lfdm_lite.samplers import dpm_solver_step, estimate, guided
+from lfdm_lite.training.engine.randomness import Examples, Place
 from lfdm_lite.training.stages.clips import TensorClips
 from lfdm_lite.training.stages.stage_two import DiffusionObjective, draw_noise
 from lfdm_lite.unet3d import UNet3D
