@@ -1,0 +1,134 @@
+"""One process at a time fills a folder; what killed ones left half-written goes when the next one comes."""
+
+import os
+import re
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+try:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+except ImportError:  # Windows, where a lock would keep the file's own writer out too
+    flock = None
+
+LOCK, HOLDER = ".lfdm.lock", ".lfdm.holder"  # the lock of a folder, and who has it
+ORPHANS = 10.0  # seconds in which the children of a killed process notice that it is gone
+YOUNG = 60.0  # seconds in which a temporary file may not have its lock yet
+
+
+class FolderInUse(ValueError):
+    """Another process works in the folder."""
+
+
+@contextmanager
+def hold_folder(folder: str | Path, patience: float = 0.0) -> Iterator[Path]:
+    """Have a folder to oneself while the block runs; it is made if needed, and goes again if it stays empty.
+
+    The lock is the operating system's, so it goes with the process that has it, however that ends. Up to version 3,
+    filelock's is also held by children that were forked meanwhile: those of a killed process are waited for.
+
+    Args:
+        folder: any.
+        patience: seconds to wait for another process.
+
+    Raises:
+        FolderInUse: another process has it; the message says which, and since when.
+        OSError: the folder cannot be made or written to.
+    """
+    from filelock import FileLock, Timeout
+
+    folder = Path(folder)
+    made = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, holder = FileLock(folder / LOCK), folder / HOLDER
+    try:
+        lock.acquire(timeout=patience)
+    except Timeout:
+        try:
+            lock.acquire(timeout=0 if _lives(holder) else ORPHANS)
+        except Timeout:
+            who = _read(holder)
+            said = f"process {who[0]} on {who[1]} since {who[2]} ({who[3]})" if len(who) == 4 else "another process"
+            raise FolderInUse(f"{folder} is in use by {said}; wait for it, end it, or name another folder") from None
+    try:
+        words = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
+        with suppress(OSError):  # on a full disk the lock holds all the same
+            now = time.strftime("%Y-%m-%d %H:%M:%S")
+            holder.write_text(f"{os.getpid()}\n{socket.gethostname()}\n{now}\n{words}\n", encoding="utf-8")
+        yield folder
+    finally:
+        for path in (holder, folder / LOCK):  # who waits for a file that is gone asks anew, since filelock 3.21.2
+            with suppress(OSError):
+                path.unlink()
+        lock.release()
+        if made:
+            with suppress(OSError):  # something was put there
+                folder.rmdir()
+
+
+def _read(holder: Path) -> list[str]:
+    try:
+        lines = holder.read_text(encoding="utf-8", errors="replace").split("\n")[:4]
+    except OSError:
+        return []
+    return ["".join(c if c.isprintable() else "?" for c in line[:200]) for line in lines]
+
+
+def _lives(holder: Path) -> bool:
+    """Whether the process that has the lock is known to be at work, or may be: on another machine, or on Windows."""
+    who = _read(holder)
+    if os.name == "nt" or len(who) < 4 or who[1] != socket.gethostname() or not who[0].isdigit():
+        return True
+    try:
+        os.kill(int(who[0]), 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True
+
+
+# ---------------------------------------------------------------- temporary files
+
+
+@contextmanager
+def temporary_beside(path: Path) -> Iterator[Path]:
+    """A new, empty file in the folder of `path`, to be filled and moved there; it goes with the block.
+
+    While it is there it is locked, so that `sweep_leftovers` knows it from one whose process was killed.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    try:
+        if flock is None:
+            os.close(handle)  # an open file cannot be moved there
+        else:
+            with suppress(OSError):  # file systems without locks
+                flock(handle, LOCK_EX | LOCK_NB)
+        yield Path(name)
+    finally:
+        if flock is not None:
+            os.close(handle)
+        Path(name).unlink(missing_ok=True)
+
+
+def sweep_leftovers(path: Path) -> None:
+    """Remove what killed processes left half-written of the file `path`; what is being written stays."""
+    if flock is None:
+        return
+    ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.tmp")
+    with suppress(OSError), os.scandir(path.parent) as entries:
+        for entry in entries:
+            if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                with suppress(OSError):
+                    _remove_if_dead(entry.path)
+
+
+def _remove_if_dead(path: str) -> None:
+    with open(path, "rb") as file:
+        if time.time() - os.fstat(file.fileno()).st_mtime > YOUNG:
+            flock(file, LOCK_EX | LOCK_NB)  # OSError where its process lives
+            os.unlink(path)
