@@ -96,6 +96,22 @@ def save_module(
 # ---------------------------------------------------------------- reading
 
 
+def read_json(path: str | Path) -> Any:
+    """The values in a JSON file.
+
+    Raises:
+        CheckpointError: it cannot be read, or is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+    except RecursionError:
+        raise CheckpointError(f"{path} is not valid JSON: it is nested too deeply") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not valid JSON: {error}") from None
+
+
 def read_config(folder: str | Path, kind: str | None = None) -> dict[str, Any]:
     """Read a checkpoint folder's `config.json`.
 
