@@ -453,7 +453,7 @@ def test_recipes_of_earlier_versions_are_read(tmp_path, cls, stage):
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
     assert read_run(cls, tmp_path / "recipe.json").loop.tracker == "none"
     (tmp_path / "recipe.json").write_text("{")
-    with pytest.raises(CheckpointError, match="is no recipe of a run"):
+    with pytest.raises(CheckpointError, match="recipe.json is not valid JSON"):
         read_run(cls, tmp_path / "recipe.json")
 
 

@@ -103,7 +103,11 @@ def read_json(path: str | Path) -> Any:
         CheckpointError: it cannot be read, or is no JSON.
     """
     try:
+        if not Path(path).is_file() and Path(path).exists():
+            raise CheckpointError(f"{path} is no file")
         return json.loads(Path(path).read_text(encoding="utf-8"))
+    except CheckpointError:
+        raise
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
     except RecursionError:
