@@ -25,7 +25,7 @@ class FolderInUse(ValueError):
 
 
 @contextmanager
-def hold_folder(folder: str | Path, patience: float = 0.0) -> Iterator[Path]:
+def hold_folder(folder: str | Path, wait: bool = False) -> Iterator[Path]:
     """Have a folder to oneself while the block runs; it is made if needed, and goes again if it stays empty.
 
     The lock is the operating system's, so it goes with the process that has it, however that ends. Up to version 3,
@@ -33,7 +33,7 @@ def hold_folder(folder: str | Path, patience: float = 0.0) -> Iterator[Path]:
 
     Args:
         folder: any.
-        patience: seconds to wait for another process.
+        wait: for as long as another process has it, which is said.
 
     Raises:
         FolderInUse: another process has it; the message says which, and since when.
@@ -46,14 +46,18 @@ def hold_folder(folder: str | Path, patience: float = 0.0) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     lock, holder = FileLock(folder / LOCK), folder / HOLDER
     try:
-        lock.acquire(timeout=patience)
+        lock.acquire(timeout=0)
     except Timeout:
+        who = _read(holder)
+        said = f"process {who[0]} on {who[1]} since {who[2]} ({who[3]})" if len(who) == 4 else "another process"
         try:
-            lock.acquire(timeout=0 if _lives(holder) else ORPHANS)
+            lock.acquire(timeout=0 if _lives(who) else ORPHANS)
         except Timeout:
-            who = _read(holder)
-            said = f"process {who[0]} on {who[1]} since {who[2]} ({who[3]})" if len(who) == 4 else "another process"
-            raise FolderInUse(f"{folder} is in use by {said}; wait for it, end it, or name another folder") from None
+            if not wait:
+                message = f"{folder} is in use by {said}; wait for it, end it, or name another folder"
+                raise FolderInUse(message) from None
+            print(f"lfdm: waiting for {folder}, in use by {said}", file=sys.stderr)
+            lock.acquire()
     try:
         words = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])[:200]
         with suppress(OSError):  # on a full disk the lock holds all the same
@@ -78,9 +82,8 @@ def _read(holder: Path) -> list[str]:
     return ["".join(c if c.isprintable() else "?" for c in line[:200]) for line in lines]
 
 
-def _lives(holder: Path) -> bool:
+def _lives(who: list[str]) -> bool:
     """Whether the process that has the lock is known to be at work, or may be: on another machine, or on Windows."""
-    who = _read(holder)
     if os.name == "nt" or len(who) < 4 or who[1] != socket.gethostname() or not who[0].isdigit():
         return True
     try:

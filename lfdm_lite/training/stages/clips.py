@@ -5,7 +5,9 @@ the version of what draws. So clips that changed are read anew, which is said, a
 """
 
 import os
+import shutil
 import sys
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from ... import data as datasets
 from ...data.drawn.procedural import drawing_version
 from ...data.folders.frame_cache import FORMAT
+from ...files.locks import FolderInUse, hold_folder
 from ...files.pictures import MediaError, one_line
 from ..configs import DataConfig
 from ..engine.core import Engine
@@ -120,22 +123,31 @@ def _within(path: Path, root: str) -> str:
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
-def say_what_changed(folder: Path, made_from: dict[str, Any]) -> None:
-    """A line if the cache in `folder` is new because clips of which there is one already have changed since."""
+def drop_outdated(folder: Path, made_from: dict[str, Any]) -> None:
+    """Say what has changed since an earlier cache of the same clips was made, and remove it with the motions in it."""
     may_differ = {"count", "labels", "clips", "drawing", "decoding"}
-    others = folder.parent.glob(f"{made_from['name']}-{made_from['split']}-*")
-    for other in sorted(others, key=lambda path: path.stat().st_mtime, reverse=True):
+    prefix = f"{made_from['name']}-{made_from['split']}-"
+    for other in sorted(folder.parent.glob(f"{prefix}*")):
         before = read_made_from(other)
         if other == folder or any(before.get(name) != made_from[name] for name in made_from.keys() - may_differ):
             continue
         why = "this version draws or decodes otherwise"
-        if before.get("clips") != made_from.get("clips") or before.get("labels") != made_from["labels"]:
-            then, now = ({tuple(clip[:2]): clip for clip in made.get("clips", [])} for made in (before, made_from))
-            names = sorted({name for name, _ in then.keys() | now.keys() if then.get((name, _)) != now.get((name, _))})
+        if before.get("clips") != made_from.get("clips"):
+            then, now = told(before), told(made_from)
+            names = sorted({key[0] for key in then.keys() | now.keys() if then.get(key) != now.get(key)})
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             why = f"of the clips in {made_from['root']} these have changed: {', '.join(names[:SHOWN])}{more}"
-        print(f"lfdm: the {made_from['split']} clips are made anew, beside {other}: {why}", file=sys.stderr)
-        return
+        print(f"lfdm: the {made_from['split']} clips in {folder.parent} are made anew: {why}", file=sys.stderr)
+        for old in (other, *folder.parent.glob(f"*/motions-*-{other.name.removeprefix(prefix)}")):
+            with suppress(FolderInUse, OSError), hold_folder(old):  # what another run is about to open stays
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def told(made_from: dict[str, Any]) -> dict[tuple[str, str], list[Any]]:
+    """The clips that a cache was made from, by path and label; what is no clip is passed over."""
+    clips = made_from.get("clips")
+    whole = [c for c in (clips if isinstance(clips, list) else []) if isinstance(c, list) and len(c) == 5]
+    return {(str(clip[0]), str(clip[1])): clip for clip in whole}
 
 
 def seen(train: CachedClips, val: CachedClips) -> dict[str, Any]:
@@ -205,8 +217,8 @@ def cached_clips(config: DataConfig, split: str, folder: Path, engine: Engine | 
 
     made_from = origin(config, split, dataset)
     place = folder / f"{config.name}-{split}-{fingerprint(made_from)}"
-    if not place.exists() and (engine is None or engine.main):
-        say_what_changed(place, made_from)
+    if engine is None or engine.main:
+        drop_outdated(place, made_from)
     shards = sharded_clips(place, made_from, len(dataset), make, f"{split} clips", engine).shards
     return CachedClips(shards, made_from)
 

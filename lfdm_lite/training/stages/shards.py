@@ -12,6 +12,7 @@ import re
 import sys
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from ...files.checkpoints import CheckpointError, read_json, write_atomically, write_json
-from ...files.locks import sweep_leftovers
+from ...files.locks import hold_folder, sweep_leftovers
 from ..engine.core import Engine
 
 SHARD = 100  # clips a file
@@ -73,10 +74,7 @@ def sharded_clips(
     Raises:
         OSError: there is no room for a shard; those before it stay.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     key, damaged = fingerprint(made_from), {}
-    if (engine is None or engine.main) and read_made_from(folder) != made_from:
-        write_json(folder / MADE_FROM, made_from)
     paths = {start: folder / f"{start:06d}.safetensors" for start in range(0, count, SHARD)}
 
     def build(starts: list[int], quiet: bool) -> None:
@@ -90,13 +88,18 @@ def sharded_clips(
             save_shard(paths[start], make(rows), key)
 
     quiet = engine is not None and not engine.shows_progress
-    if engine is None or engine.alone:
-        build(list(paths), quiet)
-    else:
-        build(list(paths)[engine.accelerator.process_index :: engine.processes], quiet)
-        engine.wait()
-        with engine.on_this_machine():  # where machines share no disk, each still lacks the others' shards
-            build([start for start, path in paths.items() if not path.exists()], quiet=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with hold_folder(folder, wait=True) if engine is None or engine.main else nullcontext():
+        if (engine is None or engine.main) and read_made_from(folder) != made_from:
+            write_json(folder / MADE_FROM, made_from)
+        if engine is None or engine.alone:
+            build(list(paths), quiet)
+        else:
+            build(list(paths)[engine.accelerator.process_index :: engine.processes], quiet)
+            engine.wait()
+            with engine.on_this_machine():  # where machines share no disk, each still lacks the others' shards
+                build([start for start, path in paths.items() if not path.exists()], quiet=True)
+        shards = [load_file(path) for path in paths.values()]
     if damaged:
         name, fault = next(iter(damaged.items()))
         print(
@@ -104,7 +107,7 @@ def sharded_clips(
             "and have been made anew",
             file=sys.stderr,
         )
-    return ShardedClips([load_file(path) for path in paths.values()], key)
+    return ShardedClips(shards, key)
 
 
 def save_shard(path: Path, tensors: dict[str, Tensor], key: str) -> None:
