@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from lfdm_lite.data.paper.films.films import LABELS
-from lfdm_lite.data.paper.films.layouts import survey
-from lfdm_lite.data.paper.films.prepare import prepare
 from torch import nn
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
 from lfdm_lite.data import PROCEDURAL
+from lfdm_lite.data.paper.films import LABELS
+from lfdm_lite.data.paper.layouts import survey
+from lfdm_lite.data.paper.prepare import prepare
 from lfdm_lite.evaluation.judges import VideoClassifier
 from lfdm_lite.files.checkpoints import CheckpointError
 from lfdm_lite.perceptual import PerceptualFeatures, load_vgg

@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from lfdm_lite.training.stages import shards
 from lfdm_lite.training.stages.clips import cached_clips
 from lfdm_lite.training.stages.shards import sharded_clips
 
+ROOT = Path(__file__).parents[1]
 TINY = PRESETS["tiny"]
 DARK, BRIGHT = 0.2, 0.8
 
@@ -260,3 +263,22 @@ def test_the_note_of_a_cache_names_every_clip(root):
     ((path, label, size, changed, frames),) = made_from["clips"]
     found = (root / path).stat()
     assert (size, changed, frames) == (found.st_size, found.st_mtime_ns, 4) and path.startswith(label)
+
+
+SPAWNED = """
+import multiprocessing, sys
+from pathlib import Path
+multiprocessing.set_start_method("spawn")
+from lfdm_lite.training import PRESETS, train_judge
+train_judge(PRESETS["tiny"].judge, Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+def test_where_processes_are_started_anew_a_script_without_a_main_guard_trains(tmp_path):
+    (tmp_path / "script.py").write_text(SPAWNED)
+    words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "judge")]
+    done = subprocess.run(
+        words, capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0 and (tmp_path / "judge" / "model.safetensors").exists(), done.stderr
