@@ -213,8 +213,8 @@ def read_segmentation(path: Path) -> dict[tuple[int, int], dict[int, range]]:
             repeat, first, last = (int(text) if len(text) < 10 else 0 for text in cut.groups())
             if current is None or not 1 <= first <= last:
                 raise ValueError(
-                    f"{path}, line {number}: {line.strip()[:80]!r} is no cut; expected REPETITION:FIRST,LAST below a line "
-                    "SUBJECT,GESTURE,NUMBER; download the file again"
+                    f"{path}, line {number}: {line.strip()[:80]!r} is no cut; expected REPETITION:FIRST,LAST "
+                    "below a line SUBJECT,GESTURE,NUMBER; download the file again"
                 )
             current[repeat] = range(first - 1, last)
     if not cuts:
