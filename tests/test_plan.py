@@ -10,15 +10,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from lfdm_lite.training.engine.core.measuring import PeakMemory, matrix_rate
+from lfdm_lite.training.planning.plans.plans import StagePlan, describe, divisors, line, plan_stage, with_switches
+from lfdm_lite.training.planning.plans.trial import OutOfMemory, Trial, count_flops, try_steps
 from torch import nn
 
 from lfdm_lite import cli
 from lfdm_lite.files.checkpoints import make_config
 from lfdm_lite.training import PRESETS, AutoencoderRun, train_autoencoder
-from lfdm_lite.training.engine.measuring import PeakMemory, matrix_rate
 from lfdm_lite.training.planning import plans as planning
-from lfdm_lite.training.planning.plans import StagePlan, describe, divisors, line, plan_stage, with_switches
-from lfdm_lite.training.planning.trial import OutOfMemory, Trial, count_flops, try_steps
 
 CPU = torch.device("cpu")
 TINY = PRESETS["tiny"]
