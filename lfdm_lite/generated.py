@@ -64,12 +64,10 @@ class GeneratedVideo:
         Raises:
             ValueError: for any other suffix, and for a `scale` below 1.
         """
-        from .files.locks import sweep_leftovers
         from .files.media import write_gif, write_mp4
         from .viz import contact_sheet, grid_of_clips
 
         path = check_destination(path)
-        sweep_leftovers(path)
         if scale < 1:
             raise ValueError(f"scale is {scale}; expected a whole number, at least 1")
         if path.suffix.lower() == ".png":

@@ -158,7 +158,6 @@ def report(results: dict[str, Any], options: Evaluate) -> None:
     """Print the tables; write the figures and what they were measured on."""
     from ..evaluation.tables import as_table
     from ..files.checkpoints import write_json
-    from ..files.locks import sweep_leftovers
 
     if not options.quiet:
         for title, figures in results.items():
@@ -170,7 +169,6 @@ def report(results: dict[str, Any], options: Evaluate) -> None:
         for title, part in results.items()
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
-    sweep_leftovers(options.out)
     write_json(options.out, {"measured": how, **figures})
     if not options.quiet:
         print(f"\nwritten to {options.out}")

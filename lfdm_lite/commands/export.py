@@ -107,13 +107,9 @@ def is_there(path: Path) -> bool:
 
 def sweep(folder: Path) -> None:
     """Remove what a killed export left half-written; the folder is ours, so nobody else is writing."""
-    from ..files.locks import sweep_leftovers
-
     for path in folder.glob("*/.*"):
         if HALF.fullmatch(path.name):
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
-    for name in (TABLE, MADE_FROM):
-        sweep_leftovers(folder / name)
 
 
 def save_npz(path: Path, clip: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ They are written so that a reader never meets half a file. Everything that can b
 
 import json
 import os
+import tempfile
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
@@ -15,8 +16,6 @@ from typing import Any, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-
-from .locks import temporary_beside
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -42,12 +41,17 @@ def write_atomically(path: str | Path, write: Callable[[Path], None]) -> None:
         write: called once with the temporary path; if it raises, `path` is left as it was.
     """
     path = Path(path)
-    with temporary_beside(path) as temporary:
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
         write(temporary)
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, values: Any) -> None:

@@ -1,23 +1,15 @@
-"""One process at a time fills a folder; what killed ones left half-written goes when the next one comes."""
+"""One process at a time fills a folder."""
 
 import os
-import re
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-try:
-    from fcntl import LOCK_EX, LOCK_NB, flock
-except ImportError:  # Windows, where a lock would keep the file's own writer out too
-    flock = None
-
 LOCK, HOLDER = ".lfdm.lock", ".lfdm.holder"  # the lock of a folder, and who has it
 ORPHANS = 10.0  # seconds in which the children of a killed process notice that it is gone
-YOUNG = 60.0  # seconds in which a temporary file may not have its lock yet
 
 
 class FolderInUse(ValueError):
@@ -93,45 +85,3 @@ def _lives(who: list[str]) -> bool:
     except (OSError, OverflowError):
         pass
     return True
-
-
-# ---------------------------------------------------------------- temporary files
-
-
-@contextmanager
-def temporary_beside(path: Path) -> Iterator[Path]:
-    """A new, empty file in the folder of `path`, to be filled and moved there; it goes with the block.
-
-    While it is there it is locked, so that `sweep_leftovers` knows it from one whose process was killed.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    try:
-        if flock is None:
-            os.close(handle)  # an open file cannot be moved there
-        else:
-            with suppress(OSError):  # file systems without locks
-                flock(handle, LOCK_EX | LOCK_NB)
-        yield Path(name)
-    finally:
-        if flock is not None:
-            os.close(handle)
-        Path(name).unlink(missing_ok=True)
-
-
-def sweep_leftovers(path: Path) -> None:
-    """Remove what killed processes left half-written of the file `path`; what is being written stays."""
-    if flock is None:
-        return
-    ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.tmp")
-    with suppress(OSError), os.scandir(path.parent) as entries:
-        for entry in entries:
-            if ours.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(OSError):
-                    _remove_if_dead(entry.path)
-
-
-def _remove_if_dead(path: str) -> None:
-    with open(path, "rb") as file:
-        if time.time() - os.fstat(file.fileno()).st_mtime > YOUNG:
-            flock(file, LOCK_EX | LOCK_NB)  # OSError where its process lives
-            os.unlink(path)

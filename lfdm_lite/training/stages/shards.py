@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
 from ...files.checkpoints import CheckpointError, read_json, write_atomically, write_json
-from ...files.locks import hold_folder, sweep_leftovers
+from ...files.locks import hold_folder
 from ..engine.core import Engine
 
 SHARD = 100  # clips a file
@@ -125,7 +125,6 @@ def save_shard(path: Path, tensors: dict[str, Tensor], key: str) -> None:
             why = "No space left on device" if found and int(found[1]) == errno.ENOSPC else str(error)
             raise OSError(int(found[1]) if found else errno.EIO, why, str(path)) from None
 
-    sweep_leftovers(path)
     write_atomically(path, write)
 
 
