@@ -9,6 +9,7 @@ import torch
 from lfdm_lite.cli import main
 from lfdm_lite.commands import export as export_module
 from lfdm_lite.data import PROCEDURAL, VideoFolder
+from lfdm_lite.files.locks import hold_folder
 from lfdm_lite.files.media import MediaError, read_image, read_video
 
 SIZE, FRAMES = 32, 4
@@ -168,6 +169,67 @@ def test_an_odd_size_is_refused_before_anything_is_written(capsys):
     run("export faces --size 33 --out clips", status=2)
     assert "--size is 33; a film needs an even number of pixels" in capsys.readouterr().err
     assert not Path("clips").exists()
+
+
+# ---------------------------------------------------------------- a folder that others know too
+
+
+def test_a_table_of_others_is_not_touched(capsys):
+    Path("clips").mkdir()
+    for text, said in (
+        ("path,label\nmine.mp4,wave\n", "is no table of an export: its columns are path, label, not file, split"),
+        ("file,split,label,label_name,subject\na.mp4,train,0,x,1,2\n", "is no table of an export"),
+        ('file,"split\n', "clips.csv cannot be read"),
+    ):
+        Path("clips/clips.csv").write_text(text)
+        export(status=2)
+        message = capsys.readouterr().err
+        assert said in message and message.count("\n") == 1 and "export into another folder" in message
+        assert [path.name for path in Path("clips").iterdir()] == ["clips.csv"]
+        assert Path("clips/clips.csv").read_text() == text
+
+
+def test_rows_and_columns_that_somebody_added_stay():
+    export(clips=1)
+    with open("clips/clips.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    with open("clips/clips.csv", "w", newline="") as file:
+        writer = csv.DictWriter(file, [*row, "note"])
+        writer.writeheader()
+        writer.writerows([row | {"note": "good"}, row | {"file": "mine.mp4", "note": "my own"}])
+    export(clips=2)
+    with open("clips/clips.csv", newline="") as file:
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    assert len(rows) == 3 and rows["mine.mp4"]["note"] == "my own" and rows[row["file"]] == row | {"note": "good"}
+
+
+def test_what_is_there_but_empty_is_written_again():
+    export("--flow kitti", clips=1)
+    whole = {name: content for name, (_, content) in files().items()}
+    film, flow = (next(name for name in whole if end in name) for end in (".mp4", "_flow/002"))
+    Path(film).write_bytes(b"")
+    Path(flow).write_bytes(b"")
+    export("--flow kitti", clips=1)
+    assert {name: content for name, (_, content) in files().items()} == whole
+
+
+def test_what_a_killed_export_left_goes_with_the_next_and_nothing_else():
+    export(clips=1)
+    label = next(path.parent for path in Path("clips").glob("*/*.mp4"))
+    (label / ".train_00001_flow.abcdefgh").mkdir()
+    (label / ".train_00001_flow.abcdefgh" / "000.flo").write_bytes(b"half")
+    (label / ".train_00001.mp4.abcdefgh.tmp").write_bytes(b"half")
+    (label / ".mine.tmp").write_bytes(b"somebody's")
+    export(clips=1)
+    assert [path.name for path in label.glob(".*")] == [".mine.tmp"]
+
+
+def test_two_exports_into_one_folder_do_not_meet(capsys):
+    with hold_folder("clips"):
+        export(status=2)
+        assert "clips is in use by process" in capsys.readouterr().err
+        assert not list(Path("clips").rglob("*.mp4"))
+    export()
 
 
 # ---------------------------------------------------------------- preview

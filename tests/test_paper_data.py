@@ -27,6 +27,7 @@ from lfdm_lite.data.paper.facts import FACTS
 from lfdm_lite.data.paper.films import LABELS, frame_pair, letterbox
 from lfdm_lite.data.paper.layouts import read_segmentation, survey
 from lfdm_lite.data.paper.prepare import prepare, write_lossless
+from lfdm_lite.files.locks import FolderInUse, hold_folder
 from lfdm_lite.files.media import MediaError, iterate_frames
 
 SIZE = 32
@@ -454,6 +455,31 @@ def test_a_killed_preparation_leaves_no_half_clip(mug, tmp_path):
     assert len(list((tmp_path / "out").rglob(".*.tmp"))) == 1
     done = prepare(survey("mug", mug), tmp_path / "out", SIZE)
     assert (done.written, done.kept) == (7, 3) and not list((tmp_path / "out").rglob(".*.tmp"))
+
+
+def test_two_preparations_into_one_folder_do_not_meet(mug, tmp_path):
+    with hold_folder(tmp_path / "dst"), pytest.raises(FolderInUse, match="dst is in use by process"):
+        prepare(survey("mug", mug), tmp_path / "dst", SIZE)
+    assert prepare(survey("mug", mug), tmp_path / "dst", SIZE).written
+    assert not list((tmp_path / "dst").glob(".*"))
+
+
+def test_an_empty_film_is_made_again(mug, tmp_path):
+    first = prepare(survey("mug", mug), tmp_path / "dst", SIZE)
+    film = next((tmp_path / "dst").glob("*/*/*.mkv"))
+    frames = [frame.tolist() for frame in iterate_frames(film)]
+    film.write_bytes(b"")
+    second = prepare(survey("mug", mug), tmp_path / "dst", SIZE)
+    assert (second.written, second.kept) == (1, first.written - 1)
+    assert [frame.tolist() for frame in iterate_frames(film)] == frames
+
+
+@pytest.mark.parametrize("content", ["", "[]", "[" * 100_000, '{"set": "mug"}', '{"set": 1, "size": "x"}'])
+def test_a_damaged_manifest_is_one_line(tmp_path, content):
+    (tmp_path / "prepared.json").write_text(content)
+    with pytest.raises(ValueError, match="prepared.json is damaged .*; prepare the set anew") as caught:
+        MUG(tmp_path)
+    assert "\n" not in str(caught.value)
 
 
 def test_broken_clips_are_named_and_left_out(mug, tmp_path, capsys):

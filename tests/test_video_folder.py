@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch.utils.data import DataLoader
 
 from lfdm_lite.data import VideoFolder
+from lfdm_lite.data.folders import clip_table
 from lfdm_lite.data.folders.video_folder import frame_indices
 from lfdm_lite.files.media import MediaError, write_gif, write_image, write_mp4
 
@@ -211,6 +213,141 @@ def test_an_empty_split_says_so(tmp_path):
     many(tmp_path, 1, 2)
     with pytest.raises(ValueError, match="split 'val' .* is empty"):
         VideoFolder(tmp_path, 2, 1, split="val")
+
+
+# ---------------------------------------------------------------- layouts that may mean something else
+
+
+def grey_clips(root: Path, *names: str) -> Path:
+    for name in names:
+        write_gif(root / name, grey_clip(2, h=4, w=4))
+    return root
+
+
+def test_folders_named_after_splits_hold_labels(tmp_path):
+    clips = [f"{split}/{label}/{i}.gif" for split in ("Train", "valid", "test") for label in "ab" for i in range(2)]
+    grey_clips(tmp_path, *clips)
+    for split, folder in (("train", "Train"), ("val", "valid"), ("test", "test")):
+        data = VideoFolder(tmp_path, 4, 2, split=split)
+        assert data.labels == ("a", "b") and {name.split("/")[0] for name in names(data)} == {folder}
+    assert len(VideoFolder(tmp_path, 4, 2)) == 12
+
+
+def test_nobody_is_in_two_folders_of_splits(tmp_path):
+    grey_clips(tmp_path, "train/a/ann/0.gif", "train/a/bob/0.gif", "test/b/ann/0.gif")
+    with pytest.raises(ValueError, match="subject ann is in two splits, test .*train .*; nobody may be"):
+        VideoFolder(tmp_path, 4, 2)
+
+
+def test_clips_without_labels_in_folders_of_splits_are_refused(tmp_path):
+    grey_clips(tmp_path, "train/0.gif", "test/a/0.gif")
+    with pytest.raises(ValueError, match="train is named after a split, but holds 0.gif itself.*SPLIT.LABEL.clip"):
+        VideoFolder(tmp_path, 4, 2)
+
+
+def test_a_label_named_like_a_split_is_named(tmp_path):
+    grey_clips(tmp_path, "train/0.gif", "car/0.gif")
+    with pytest.warns(UserWarning, match=r"named after a split, and read as labels \(1\): train"):
+        assert VideoFolder(tmp_path, 4, 2).labels == ("car", "train")
+
+
+def test_pictures_where_labels_are_expected_are_named(tmp_path):
+    for label in ("happy", "sad"):
+        write_frames(tmp_path / label, grey_clip(3))
+    with pytest.warns(UserWarning, match=r"each is read as one clip without a label \(2\): happy, sad"):
+        assert VideoFolder(tmp_path, 4, 3).labels == ("unlabelled",)
+
+
+def test_films_of_kinds_that_are_not_read_are_named(tmp_path):
+    grey_clips(tmp_path, "a/0.gif")
+    unread = [f"a/{i}.{kind}" for i, kind in enumerate(("MPG", "wmv", "flv", "3gp", "ts", "ogv", "mpeg", "mts"), 1)]
+    for name in unread:
+        (tmp_path / name).write_bytes(b"film")
+    moving_webp(tmp_path / "a" / "w.webp")
+    with pytest.warns(UserWarning, match=r"kinds that are not read .* \(9\): a/1.MPG, a/2.wmv, .* and 4 more"):
+        assert names(VideoFolder(tmp_path, 4, 2)) == ["a/0.gif"]
+    with pytest.warns(UserWarning, match=r"\(2\): b/0.webp, b/1.webp"), pytest.raises(ValueError, match="no clips in"):
+        for i in range(2):
+            moving_webp(tmp_path / "only" / "b" / f"{i}.webp")
+        VideoFolder(tmp_path / "only", 4, 2)
+
+
+def moving_webp(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    first, *others = (Image.new("RGB", (8, 8), (80 * i,) * 3) for i in range(3))
+    first.save(path, save_all=True, append_images=others)
+
+
+def test_a_film_and_its_frames_are_named_and_never_in_two_splits(tmp_path):
+    grey_clips(tmp_path, *(f"a/{i}.gif" for i in range(8)))
+    for i in range(8):
+        write_frames(tmp_path / "a" / str(i), grey_clip(2))
+    with pytest.warns(UserWarning, match=r"a film of the same name beside them; both are read \(8\): a/0, a/1"):
+        parts = [VideoFolder(tmp_path, 4, 2, split=split) for split in ("train", "val", "test")]
+    stems = [{name.removesuffix(".gif") for name in names(data)} for data in parts]
+    assert sum(map(len, stems)) == 8 and sum(map(len, parts)) == 16
+
+
+def test_what_links_show_twice_is_in_one_split(tmp_path):
+    grey_clips(tmp_path, *(f"a/{i}.gif" for i in range(9)))
+    for i in range(9):
+        link(tmp_path / "b" / f"{i}x.gif", tmp_path / "a" / f"{i}.gif")
+    shown = [{os.path.realpath(c.path) for c in VideoFolder(tmp_path, 4, 2, split=s).clips} for s in ("train", "val")]
+    assert not shown[0] & shown[1] and len(shown[1]) == 1
+
+
+def test_a_subject_with_a_split_for_some_clips_has_it_for_all(tmp_path):
+    grey_clips(tmp_path, *(f"{i}.gif" for i in range(8)))
+    rows = [("ann", "train"), ("ann", ""), ("ann", ""), *((f"s{i}", "") for i in range(3, 8))]
+    table = "".join(f"{i}.gif,a,{subject},{split}\n" for i, (subject, split) in enumerate(rows))
+    (tmp_path / "clips.csv").write_text("path,label,subject,split\n" + table)
+    people = [{clip.subject for clip in VideoFolder(tmp_path, 4, 2, split=s).clips} for s in ("train", "val", "test")]
+    assert "ann" in people[0] and sum(map(len, people)) == len(set.union(*people)) == 6
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ("x.gif,a,,train\nx.gif,a,,test\ny.gif,b,,train\n", "line 3: x.gif is listed in line 2 already"),
+        ("x.gif,a,,\n./x.gif,b,,\n", "line 3: ./x.gif is listed in line 2 already"),
+        ("x.gif,a,ann,train\ny.gif,a,ann,val\n", "subject ann is in two splits, train .*line 2.* and val .*line 3"),
+        ("x.gif,a,ann,train,y\n", "line 2: 5 cells for 4 columns"),
+        ('x.gif,"a\nb",,\n', r"line 3: 'a\\nb' is no name"),
+        (f"x.gif,{'a' * 300},,\n", "is no name; expected one line of at most 255"),
+        ('x.gif,"a,,\n', "no line of a table"),
+        (f"x.gif,{'a' * 200_000},,\n", "no line of a table"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused_by_line(tmp_path, rows, message):
+    grey_clips(tmp_path, "x.gif", "y.gif")
+    (tmp_path / "clips.csv").write_text("path,label,subject,split\n" + rows)
+    with pytest.raises(ValueError, match=message):
+        VideoFolder(tmp_path, 4, 2)
+
+
+def test_a_table_that_is_no_file_is_not_passed_over(tmp_path, monkeypatch):
+    grey_clips(tmp_path, "a/x.gif")
+    link(tmp_path / "clips.csv", tmp_path / "nowhere.csv")
+    with pytest.raises(ValueError, match="clips.csv: not a table that can be read"):
+        VideoFolder(tmp_path, 4, 2)
+    (tmp_path / "clips.csv").unlink()
+    (tmp_path / "clips.csv").write_text("path,label\na/x.gif,a\n")
+    monkeypatch.setattr(clip_table, "LARGEST", 10)
+    with pytest.raises(ValueError, match="it is a file of 2[0-9] bytes"):
+        VideoFolder(tmp_path, 4, 2)
+
+
+def test_labels_that_are_numbers_count_like_numbers(tmp_path):
+    grey_clips(tmp_path, *(f"{label}/x.gif" for label in range(12)))
+    data = VideoFolder(tmp_path, 4, 2)
+    assert data.labels == tuple(map(str, range(12))) and all(item["label"] == int(item["label_name"]) for item in data)
+
+
+def test_two_people_are_not_enough_and_the_message_says_so(tmp_path):
+    grey_clips(tmp_path, *(f"a/{who}/{i}.gif" for who in ("ann", "bob") for i in range(4)))
+    message = r"its 8 clips show 2 people \(ann, bob\), and nobody may be in two splits; three people are needed, or a"
+    with pytest.raises(ValueError, match=message + " table .*clips.csv"):
+        VideoFolder(tmp_path, 4, 2, split="val")
 
 
 # ---------------------------------------------------------------- what is refused

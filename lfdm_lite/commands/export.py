@@ -1,8 +1,8 @@
 """`lfdm data export`: write a procedural set as videos, a table, and files of flow."""
 
 import csv
-import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,6 +16,8 @@ from .clips import Clips, build, is_procedural
 from .common import UsageError, file_name, parse
 
 MADE_FROM = "export.json"  # says what each split in a folder was made from
+TABLE, COLUMNS = "clips.csv", ("file", "split", "label", "label_name", "subject")
+HALF = re.compile(r"\.(train|val|test)_\d{5,}(_flow|_visible)?\..+")  # what a killed export leaves of a clip
 
 
 @dataclass(frozen=True)
@@ -48,19 +50,25 @@ def export(arguments: list[str]) -> None:
     dataset = build(clips)
     from tqdm.auto import tqdm
 
-    options.out.mkdir(parents=True, exist_ok=True)
-    remember(options.out / MADE_FROM, clips)
-    rows: list[dict[str, Any]] = []
-    try:
-        for i in tqdm(range(len(dataset)), desc=f"{clips.name}, {clips.split}", unit="clip"):
-            _, label, subject = dataset.scene(i)
-            names = {"label": label, "label_name": dataset.labels[label], "subject": subject}
-            film = Path(file_name(names["label_name"]), f"{clips.split}_{i:05d}.mp4")
-            write_clip(options.out / film, lambda i=i: dataset[i], clips.fps, options.flow)
-            rows.append({"file": film.as_posix(), "split": clips.split} | names)
-    finally:  # what is there after an interruption is a whole data set too
-        if rows:
-            update_table(options.out / "clips.csv", rows)
+    from ..files.locks import hold_folder
+
+    if options.out.exists() and not options.out.is_dir():
+        raise UsageError(f"--out {options.out} is a file; give a folder")
+    with hold_folder(options.out):
+        read_rows(options.out / TABLE)  # refused before anything is written
+        remember(options.out / MADE_FROM, clips)
+        sweep(options.out)
+        rows: list[dict[str, Any]] = []
+        try:
+            for i in tqdm(range(len(dataset)), desc=f"{clips.name}, {clips.split}", unit="clip"):
+                _, label, subject = dataset.scene(i)
+                names = {"label": label, "label_name": dataset.labels[label], "subject": subject}
+                film = Path(file_name(names["label_name"]), f"{clips.split}_{i:05d}.mp4")
+                write_clip(options.out / film, lambda i=i: dataset[i], clips.fps, options.flow)
+                rows.append(dict(zip(COLUMNS, (film.as_posix(), clips.split, *names.values()), strict=True)))
+        finally:  # what is there after an interruption is a whole data set too
+            if rows:
+                update_table(options.out / TABLE, rows)
     print(f"{len(rows)} clips in {options.out}")
 
 
@@ -81,7 +89,7 @@ def write_clip(film: Path, item: Callable[[], dict[str, Any]], fps: int, flow: s
             folders["visible"], clip["visible"], ".png", write_visible
         )
     parts[film] = lambda clip: write_mp4(film, clip["video"], fps=fps)
-    missing = [path for path in parts if not path.exists()]
+    missing = [path for path in parts if not is_there(path)]
     if flow in ("flo", "kitti") and folders["flow"].is_dir() and not any(folders["flow"].glob(f"*{suffix}")):
         raise UsageError(f"{folders['flow']} holds flow in another format; delete it, or export into another folder")
     if missing:
@@ -89,6 +97,19 @@ def write_clip(film: Path, item: Callable[[], dict[str, Any]], fps: int, flow: s
         clip = item()
         for path in missing:
             parts[path](clip)
+
+
+def is_there(path: Path) -> bool:
+    """Whether a part of a clip is there: not an empty file, nor a folder with one in it or with none."""
+    files = list(path.iterdir()) if path.is_dir() else [path] if path.exists() else []
+    return bool(files) and all(file.stat().st_size for file in files)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a killed export left half-written; the folder is ours, so nobody else is writing."""
+    for path in folder.glob("*/.*"):
+        if HALF.fullmatch(path.name):
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
 
 
 def save_npz(path: Path, clip: dict[str, Any]) -> None:
@@ -105,6 +126,7 @@ def write_folder(folder: Path, maps: Any, suffix: str, write: Callable[[Path, An
         for frame, values in enumerate(maps.unbind(1)):
             write(temporary / f"{frame:03d}{suffix}", values)
         temporary.chmod(0o755)
+        shutil.rmtree(folder, ignore_errors=True)  # one in which something is missing
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -113,15 +135,15 @@ def write_folder(folder: Path, maps: Any, suffix: str, write: Callable[[Path, An
 def remember(path: Path, clips: Clips) -> None:
     """Write down what a split is made from; refuse to go on with one that was made from something else."""
     from .. import __version__
-    from ..files.checkpoints import write_json
+    from ..files.checkpoints import CheckpointError, read_json, write_json
 
     made_from = asdict(clips) | {"version": __version__}
     del made_from["clips"], made_from["split"]  # more clips of the same kind may join
     try:
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        known = read_json(path) if os.path.lexists(path) else {}
         before = known.get(clips.split, made_from)
         differs = sorted(name for name in made_from if before.get(name) != made_from[name])
-    except (ValueError, AttributeError) as error:
+    except (CheckpointError, AttributeError) as error:
         raise UsageError(f"{path} is damaged; delete it and export into another folder") from error
     if differs:
         options = ", ".join(f"{name} {before.get(name)!r}, now {made_from[name]!r}" for name in differs)
@@ -132,21 +154,41 @@ def remember(path: Path, clips: Clips) -> None:
     write_json(path, known | {clips.split: made_from})
 
 
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of the table that is there; none if there is none.
+
+    Raises:
+        UsageError: it is no table of an export, so that rows of both could not stand in one.
+    """
+    if not os.path.lexists(path):
+        return []
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file, strict=True)
+            rows, columns = list(reader), reader.fieldnames or []
+    except (OSError, ValueError, csv.Error) as error:
+        raise UsageError(f"{path} cannot be read ({error}); export into another folder") from None
+    if not set(COLUMNS) <= set(columns) or any(None in row for row in rows):
+        raise UsageError(
+            f"{path} is no table of an export: its columns are {', '.join(columns)[:200]}, not {', '.join(COLUMNS)}; "
+            "export into another folder"
+        )
+    return rows
+
+
 def update_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write a table of clips, whole or not at all; what it listed before stays, save the files listed anew."""
+    """Write a table of clips, whole or not at all; what it listed before stays, and so do columns of others' making."""
     from ..files.checkpoints import write_atomically
 
-    before: list[dict[str, Any]] = []
-    if path.exists():
-        with open(path, newline="", encoding="utf-8") as file:
-            before = list(csv.DictReader(file))
-    new = {row["file"] for row in rows}
-    kept = [row for row in before if row.get("file") not in new and set(row) == set(rows[0])]
+    listed = {row["file"]: row for row in read_rows(path)}
+    for row in rows:
+        listed[row["file"]] = listed.get(row["file"], {}) | row
+    columns = list(dict.fromkeys([*COLUMNS, *(name for row in listed.values() for name in row)]))
 
     def write(temporary: Path) -> None:
         with open(temporary, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
+            writer = csv.DictWriter(file, columns, restval="")
             writer.writeheader()
-            writer.writerows(kept + rows)
+            writer.writerows(listed.values())
 
     write_atomically(path, write)

@@ -37,7 +37,7 @@ def train(arguments: list[str]) -> int | None:
     stage, rest = pick("lfdm train", "STAGE", STAGES, arguments)
     from .. import training
     from ..training.engine.loop import Stopped
-    from ..training.engine.records import read_run
+    from ..training.engine.recipes import read_run
 
     preset = value_of("--preset", rest) or "faces64"
     if preset not in training.PRESETS:

@@ -4,13 +4,41 @@ One run writes one folder. Everything random in step n is a function of the run'
 interrupted goes on exactly where it stopped. "The paper" is what the authors' published code does.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Literal
+import math
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, ClassVar, Literal
 
 from ..autoencoder import LFAEConfig
 from ..diffusion import DiffusionConfig
 from ..evaluation.judges import VideoClassifierConfig
 from ..unet3d import UNet3DConfig
+
+
+def check_numbers(config: Any, **limits: tuple[int | float, int | float]) -> None:
+    """Refuse numbers of a config that are none, and those outside their limits.
+
+    Args:
+        config: a dataclass.
+        limits: of fields, the least and the largest value; what is None has no value.
+
+    Raises:
+        ValueError: naming the field, its value and what is accepted.
+    """
+    for name in [known.name for known in fields(config)]:
+        value = getattr(config, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError(f"{name}={number:g}: must be a finite number")
+            least, most = limits.get(name, (-math.inf, math.inf))
+            if name in limits and number is not None and not least <= number <= most:
+                given = f"{number:g}" if isinstance(number, float) else number
+                bound = f"at least {least}" if number < least else f"at most {most}"
+                raise ValueError(f"{name}={given}: must be {bound}")
+
+
+ANY_SEED = (0, 2**32 - 1)
+SHARE = (0, 1)
+WEIGHT = (0, math.inf)  # of a part of the loss
 
 
 @dataclass(frozen=True)
@@ -26,6 +54,10 @@ class DataConfig:
     seed: int = 0  # of the procedural clips, and of the choice of frames
     sampling: Literal["uniform", "random", "very_random"] = "uniform"  # frames of a longer video; stage two: the others
     draws: int = 1  # times that each training video is sampled, at other frames each time
+
+    def __post_init__(self):
+        counts = dict.fromkeys(("train_clips", "val_clips"), (1, 10**8))
+        check_numbers(self, size=(1, 4096), num_frames=(1, 10_000), seed=ANY_SEED, draws=(1, 10_000), **counts)
 
 
 @dataclass(frozen=True)
@@ -46,12 +78,12 @@ class OptimConfig:
     batch_norm: Literal["process", "all", "frozen"] = "process"  # statistics from a process's part; all (GPUs); stored
 
     def __post_init__(self):
-        if self.steps < 1 or self.batch_size < 1:
-            raise ValueError(f"steps={self.steps}, batch_size={self.batch_size}: both must be at least 1")
-        if self.clip < 0 or self.warmup < 0:
-            raise ValueError(f"clip={self.clip:g}, warmup={self.warmup}: neither may be below 0")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema={self.ema:g}: must be at least 0 and below 1")
+        if not all(0 <= beta < 1 for beta in self.betas):
+            raise ValueError(f"betas={self.betas}: both must be at least 0 and below 1")
+        zero_or_more = dict.fromkeys(("learning_rate", "drop_factor", "weight_decay", "clip"), (0, math.inf))
+        check_numbers(self, steps=(1, 10**9), batch_size=(1, 2**16), warmup=(0, 10**9), drops=SHARE, **zero_or_more)
 
 
 @dataclass(frozen=True)
@@ -76,17 +108,18 @@ class LoopConfig:
     max_hours: float | None = None  # hours after which the run saves and stops, to be resumed; None: none
 
     def __post_init__(self):
-        for name in ("accumulate", "save_every", "keep", "log_every"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
-        if self.max_hours is not None and self.max_hours <= 0:
+        if self.max_hours is not None and not self.max_hours > 0:
             raise ValueError(f"max_hours={self.max_hours:g}: must be above 0")
+        limits = dict.fromkeys(("accumulate", "save_every", "keep", "log_every"), (1, 10**9))
+        limits |= dict.fromkeys(("validate_every", "sample_every"), (0, 10**9))
+        check_numbers(self, seed=ANY_SEED, workers=(0, 1024), **limits)
 
 
 @dataclass(frozen=True)
 class AutoencoderRun:
     """Stage one."""
 
+    stage: ClassVar[str] = "autoencoder"
     model: LFAEConfig = field(default_factory=LFAEConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=5000))
@@ -101,11 +134,18 @@ class AutoencoderRun:
     shift_weight: float = 0.1  # of the equivariance of shifts
     affine_weight: float = 0.02  # of the equivariance of affine frames
 
+    def __post_init__(self):
+        if not self.visibility_tolerance > 0:
+            raise ValueError(f"visibility_tolerance={self.visibility_tolerance:g}: must be above 0")
+        weights = [known.name for known in fields(self) if known.name.endswith("_weight")]
+        check_numbers(self, from_rest=SHARE, **dict.fromkeys(weights, WEIGHT))
+
 
 @dataclass(frozen=True)
 class DiffusionRun:
     """Stage two, on the motions that a finished auto-encoder sees in the training clips."""
 
+    stage: ClassVar[str] = "diffusion"
     autoencoder: str = ""  # folder of a finished stage-one run
     unet: UNet3DConfig = field(default_factory=lambda: UNet3DConfig(feature_channels=64, num_labels=6))
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
@@ -122,6 +162,7 @@ class DiffusionRun:
 class DecoderRun:
     """A new domain: the decoder of a finished model learns on other clips; motion and latents stay as they are."""
 
+    stage: ClassVar[str] = "decoder"
     checkpoint: str = ""  # folder of a finished model (both stages) or of a finished stage-one run
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=1000, learning_rate=5e-4))
@@ -129,11 +170,15 @@ class DecoderRun:
     from_rest: float = 0.5  # share of pairs whose source is frame 0; else any frame
     gradient_weight: float = 1.0  # of colour differences against colours, in the pyramid loss
 
+    def __post_init__(self):
+        check_numbers(self, from_rest=SHARE, gradient_weight=WEIGHT)
+
 
 @dataclass(frozen=True)
 class JudgeRun:
     """The small classifier that reads labels from videos; it sees real training clips alone."""
 
+    stage: ClassVar[str] = "judge"
     model: VideoClassifierConfig = field(default_factory=VideoClassifierConfig)
     mirror: bool = True  # half of the clips mirrored; off where left and right mean something
     data: DataConfig = field(default_factory=DataConfig)

@@ -12,8 +12,11 @@ A set of its own is a class with three attributes and one method::
 `draw` answers with the layers that `scenes.render` turns into a clip with its true flow and visibility.
 """
 
+import hashlib
 import operator
 from abc import ABC, abstractmethod
+from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -121,3 +124,12 @@ class ProceduralSet(Dataset, ABC):
 
 def _is_int(value: object) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+@cache
+def drawing_version() -> str:
+    """A short hash of all that draws: of another version of it, the same clip may look otherwise."""
+    digest, folder = hashlib.sha256(), Path(__file__).parent
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts):
+        digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import warnings
+import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -13,7 +14,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ...files.checkpoints import write_atomically
+from ...files.checkpoints import CheckpointError, read_json, write_atomically
 from ...files.media import MediaError, count_frames, iterate_frames
 from ...files.pictures import IMAGE_SUFFIXES, one_line
 from .clip_table import Clip
@@ -31,7 +32,11 @@ def cache_folder(cache: str | Path | bool | None) -> Path | None:
     if cache is True:
         named = os.environ.get("LFDM_CACHE")
         shared = os.environ.get("XDG_CACHE_HOME")
-        return Path(named) if named else (Path(shared) if shared else Path.home() / ".cache") / "lfdm_lite"
+        return (
+            Path(os.path.expanduser(named))
+            if named
+            else (Path(shared) if shared else Path.home() / ".cache") / "lfdm_lite"
+        )
     return Path(cache) if cache not in (None, False) else None
 
 
@@ -143,20 +148,25 @@ def stamp(path: Path) -> tuple[int, int]:
 def _read(index: Path) -> Known:
     """What is known; nothing, if there is no index or it is damaged."""
     try:
-        values = json.loads(index.read_text(encoding="ascii"))
+        values = read_json(index)
         if values["format"] != FORMAT:
             return {}
-        return {name: entry for name, entry in values["clips"].items() if _is_entry(entry)}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+        if values["checksum"] == _checksum(values["clips"]):
+            return values["clips"]
+    except (CheckpointError, KeyError, TypeError):
+        if not index.exists():
+            return {}
+    warnings.warn(f"the counts of frames in {index} are damaged; all clips are counted anew", stacklevel=5)
+    return {}
 
 
-def _is_entry(entry: Any) -> bool:
-    return isinstance(entry, list) and len(entry) == 3 and all(type(n) is int for n in entry) and entry[2] > 0
+def _checksum(clips: Any) -> int:
+    """Of the counts, against damage: nothing else shows that a number of frames is wrong."""
+    return zlib.crc32(json.dumps(clips, sort_keys=True).encode())
 
 
 def _write(index: Path, known: Known) -> None:
-    text = json.dumps({"format": FORMAT, "clips": dict(sorted(known.items()))})
+    text = json.dumps({"format": FORMAT, "checksum": _checksum(known), "clips": dict(sorted(known.items()))})
     try:
         index.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(index, lambda temporary: temporary.write_text(text, encoding="ascii"))

@@ -1,6 +1,8 @@
 """Decoded frames on disk, so that a film is decoded once: one array a clip, the longest unused leave first."""
 
 import hashlib
+import io
+import math
 import os
 import time
 import warnings
@@ -13,7 +15,7 @@ from jaxtyping import UInt8
 from ...files.checkpoints import write_atomically
 from ...files.pictures import one_line
 
-FORMAT = 1  # raised when clips would be decoded, cut or resized otherwise
+FORMAT = 2  # raised when clips would be decoded, cut or resized otherwise
 LARGEST = 1 / 16  # of the limit: a clip that needs more is decoded each time
 SWEEP = 1 / 100  # of the limit: after writing that much, a process looks at the whole cache
 KEPT = 0.9  # of the limit: what a sweep leaves, so that the next is far
@@ -36,6 +38,7 @@ class FrameCache:
     def __init__(self, folder: Path, limit: int):
         self.folder, self.limit = folder, limit
         self.writes = True  # until writing fails
+        self._said = False  # that one was damaged
         self._unseen = limit  # bytes written since the last look at the folder; the first write looks
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -53,13 +56,20 @@ class FrameCache:
         name = f"{FORMAT}\0{os.path.abspath(path)}\0{stamp}\0{size}"
         return self.folder / f"{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}.npy"
 
-    def read(self, file: Path, size: int) -> UInt8[np.ndarray, "t 3 {size} {size}"] | None:
-        """The frames, mapped into memory; None if they are not there, or damaged."""
+    def read(self, file: Path, length: int, size: int) -> UInt8[np.ndarray, "{length} 3 {size} {size}"] | None:
+        """The frames, mapped into memory; None if they are not there, or not all of them, or damaged."""
+        shape = (length, 3, size, size)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        expected = header.getvalue()  # compared, not parsed: numpy's parser raises many things
         try:
-            frames = np.load(file, mmap_mode="r")
-        except (OSError, ValueError, EOFError, SyntaxError):
-            return None
-        if frames.dtype != np.uint8 or frames.ndim != 4 or len(frames) < 1 or frames.shape[1:] != (3, size, size):
+            with open(file, "rb") as opened:
+                whole = os.fstat(opened.fileno()).st_size == len(expected) + math.prod(shape)
+                if not whole or opened.read(len(expected)) != expected:
+                    self._say_damaged(file)
+                    return None
+                frames = np.memmap(opened, np.uint8, "r", offset=len(expected), shape=shape)
+        except OSError:
             return None
         with suppress(OSError):
             os.utime(file)  # used now
@@ -104,6 +114,11 @@ class FrameCache:
             with suppress(OSError):
                 os.unlink(path)
                 total -= size
+
+    def _say_damaged(self, file: Path) -> None:
+        if not self._said:
+            self._said = True
+            warnings.warn(f"{file} is damaged; its clip is decoded anew (and so are others like it)", stacklevel=5)
 
     def _give_up(self, error: OSError) -> None:
         self.writes = False

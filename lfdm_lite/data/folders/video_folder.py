@@ -1,5 +1,6 @@
 """Your own videos as a data set: films, GIFs and folders of pictures; labels from sub-folders or from a table."""
 
+import os
 import warnings
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +15,11 @@ from ...files.flow_files import has_motion, read_motion
 from ...files.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, crop_resize, iterate_frames
 from ...files.pictures import to_uint8
 from .clip_index import cache_folder, count_clips, index_file
-from .clip_table import Clip, assign_splits, find_clips, read_table
+from .clip_table import TABLE, Clip, assign_splits, find_clips, read_table, why_empty
 from .frame_cache import FrameCache
 
 Sampling = Literal["uniform", "random", "very_random"]
 SPLITS = ("train", "val", "test", "all")
-TABLE = "clips.csv"  # read if it lies in the root and no other table is named
 SHOWN = 20  # clips named in a message
 
 
@@ -60,8 +60,9 @@ class VideoFolder(Dataset):
 
     `root/LABEL/clip.mp4`, `root/LABEL/SUBJECT/clip.gif` or `root/LABEL/clip/000.png`: a clip is a film (mp4, webm,
     avi, gif, mov, mkv, m4v) or a folder of pictures; the first folder below the root is its label, the ones between,
-    if any, its subject. Or a table `root/clips.csv` with columns path (or file), label (or label_name) and, if known,
-    subject and split; paths count from the table's folder, and what it does not list is left out.
+    if any, its subject. If all of the first are named after splits (train, val, test), labels come next:
+    `root/train/LABEL/clip.mp4`. Or a table `root/clips.csv` with columns path (or file), label (or label_name) and, if
+    known, subject and split; paths count from the table's folder, and what it does not list is left out.
 
     An item is `dict(video, label, label_name, subject)`: video (3, num_frames, size, size) in [0, 1] in steps of
     1 / 255, label a number that indexes `.labels`, subject one that indexes `.subjects`, -1 where unknown. A clip that
@@ -84,7 +85,7 @@ class VideoFolder(Dataset):
         num_frames: frames of an item.
         sampling: "uniform", "random" or "very_random", see `frame_indices`.
         split: "train", "val", "test" (8 : 1 : 1 of the subjects, or of the clips where subjects are unknown, chosen by
-            a hash of their names; or as the table says) or "all".
+            a hash of their names; or as the table or the folders say) or "all". No subject is in two splits.
         seed: of the sampling.
         on_error: a clip that cannot be read is an error ("raise"), or it is named in a warning and left out ("skip").
         table: a CSV file other than `root/clips.csv`.
@@ -124,17 +125,14 @@ class VideoFolder(Dataset):
         self.sampling, self.split, self.seed, self.on_error = sampling, split, seed, on_error
         kept_in = cache_folder(cache)
         clips = self._readable(self._listed(table), kept_in, table)
-        self.labels = tuple(sorted({clip.label_name for clip in clips}))
+        self.labels = in_order({clip.label_name for clip in clips})
         self.subjects = tuple(sorted({clip.subject for clip in clips} - {""}))
         self._label = {name: number for number, name in enumerate(self.labels)}
         self._subject = {name: number for number, name in enumerate(self.subjects)} | {"": -1}
         part = assign_splits(clips, self.root)
         self.clips = [clip for clip, its in zip(clips, part, strict=True) if split in ("all", its)]
         if not self.clips:
-            raise ValueError(
-                f"split {split!r} of {self.root} is empty: its {len(clips)} clips are not enough for three splits; "
-                "add clips or subjects, or use split='all'"
-            )
+            raise ValueError(f"split {split!r} of {self.root} is empty: {why_empty(clips, part, self.root)}")
         self._warn_of_short_clips()
         limit = int(cache_gb * 1e9)
         self._cache = FrameCache(kept_in / "frames", limit) if kept_in is not None and limit > 0 else None
@@ -179,9 +177,9 @@ class VideoFolder(Dataset):
     def _frames(self, clip: Clip, wanted: list[int]) -> UInt8[Tensor, "t 3 h w"]:
         """The wanted frames, in rising order, from the cache or else decoded; all others are cached on the way."""
         file = self._cache.file(clip.path, clip.stamp, self.size) if self._cache else None
-        kept = self._cache.read(file, self.size) if file else None
+        kept = self._cache.read(file, clip.frames, self.size) if file else None
         if kept is not None:
-            return torch.from_numpy(kept[np.minimum(wanted, len(kept) - 1)])
+            return torch.from_numpy(kept[wanted])
         keep = self._cache is not None and self._cache.takes(clip.frames, self.size)
         needed, end = set(wanted), clip.frames - 1 if keep else wanted[-1]
         frames: dict[int, Tensor] = {}
@@ -198,7 +196,7 @@ class VideoFolder(Dataset):
                 if self.on_error == "raise" or i < 0:
                     raise
                 warnings.warn(f"{error}; going on with the frames before", stacklevel=3)
-        if keep:
+        if keep and i == end:
             self._cache.write(file, torch.stack([frames[n] for n in range(i + 1)]).numpy())
         elif i not in frames:  # a film may hold fewer frames than it promised: then its last one repeats
             frames[i] = self._small(frame)
@@ -213,7 +211,8 @@ class VideoFolder(Dataset):
             found = "a file" if self.root.exists() else "not there"
             raise ValueError(f"{self.root} is {found}; expected a folder with one sub-folder of clips per label")
         named = Path(table) if table is not None else self.root / TABLE
-        listed = read_table(named) if table is not None or named.exists() else find_clips(self.root)
+        there = table is not None or os.path.lexists(named)  # a link that leads nowhere is not passed over
+        listed = read_table(named) if there else find_clips(self.root)
         if not listed:
             raise ValueError(
                 f"no clips in {self.root}; expected sub-folders named after labels that hold "
@@ -243,6 +242,12 @@ class VideoFolder(Dataset):
         if short and self.sampling != "very_random":
             what = f"{len(short)} of {len(self)} clips have fewer than {self.num_frames} frames"
             warnings.warn(f"{what}; their last frame repeats:{_lines(short)}", stacklevel=3)
+
+
+def in_order(labels: set[str]) -> tuple[str, ...]:
+    """By the alphabet; labels that are all numbers by their size, so that label 2 comes before label 10."""
+    numbers = all(name.isascii() and name.isdigit() for name in labels)
+    return tuple(sorted(labels, key=lambda name: (int(name), name) if numbers else (0, name)))
 
 
 def _lines(said: list[str]) -> str:

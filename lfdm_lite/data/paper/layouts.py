@@ -199,20 +199,22 @@ def read_segmentation(path: Path) -> dict[tuple[int, int], dict[int, range]]:
         ValueError: the file cannot be read, or a cut is impossible or stands before any subject and gesture.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise ValueError(f"{path} is no file; download it again")
         lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}); download it again") from None
     cuts: dict[tuple[int, int], dict[int, range]] = {}
     current: dict[int, range] | None = None
     for number, line in enumerate(lines, start=1):
-        if head := re.fullmatch(r"\s*(\d+)\s*,\s*(\d+)\s*,\s*\d+\s*", line):
+        if head := re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*,\s*\d+\s*", line):
             current = cuts.setdefault((int(head[1]), int(head[2])), {})
         elif cut := re.fullmatch(r"\s*(\d+)\s*:\s*(\d+)\s*,\s*(\d+)\s*,?\s*", line):
-            repeat, first, last = map(int, cut.groups())
+            repeat, first, last = (int(text) if len(text) < 10 else 0 for text in cut.groups())
             if current is None or not 1 <= first <= last:
                 raise ValueError(
-                    f"{path}, line {number}: {line.strip()!r} is no cut; expected REPETITION:FIRST,LAST below a line "
-                    "SUBJECT,GESTURE,NUMBER; download the file again"
+                    f"{path}, line {number}: {line.strip()[:80]!r} is no cut; expected REPETITION:FIRST,LAST "
+                    "below a line SUBJECT,GESTURE,NUMBER; download the file again"
                 )
             current[repeat] = range(first - 1, last)
     if not cuts:

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from ... import __version__
 from ...files.checkpoints import write_atomically, write_json
+from ...files.locks import HOLDER, LOCK, hold_folder
 from ...files.media import MediaError, count_frames, frame_files, iterate_frames, read_image
 from ...files.pictures import FORMATS, need, to_uint8
 from ..folders.video_folder import TABLE
@@ -88,35 +89,37 @@ def prepare(found: Survey, root: str | Path, size: int = 128, workers: int = 0, 
         )
     letterbox(np.zeros((1, 1, 3), np.uint8), 1)  # says what to install if OpenCV is missing
     need("av")
-    _claim(root, found, size)
-    wanted = {take: clip_path(root, facts, take) for take in found.takes}
-    missing: dict[Path, list[Take]] = {}
-    for take, path in wanted.items():
-        if not path.exists():
-            missing.setdefault(take.source, []).append(take)
-    count = sum(map(len, missing.values()))
-    broken: dict[str, str] = {}
-    stop = threading.Event()
-    with tqdm(total=len(wanted), initial=len(wanted) - count, desc=facts.name, unit="clip") as bar:
-        # Threads are enough: decoders, encoders and resizing leave Python's lock.
-        pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
-        try:
-            job = partial(_make, facts=facts, root=root, size=size, stop=stop, bar=bar)
-            for done in as_completed([pool.submit(job, source, takes) for source, takes in missing.items()]):
-                broken |= done.result()
-                if strict and broken:
-                    raise MediaError("{}: {}".format(*next(iter(broken.items()))))
-        finally:  # after Ctrl-C too: what is being written comes to its end or vanishes
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-    counts = write_table(root, facts)
-    broken = dict(sorted(broken.items()))
-    prepared = Prepared(found, root, count - len(broken), len(wanted) - count, broken, counts)
-    report = "\n\n".join([found.text(), prepared.text(), f"now there:\n\n{count_table(facts, counts)}"]) + "\n"
-    write_atomically(root / REPORT, lambda path: path.write_text(report, encoding="utf-8"))
-    parts = {part: sum(n for (_, its), n in counts.items() if its == part) for part in ("train", "val", "test")}
-    _write_manifest(root, facts, size, complete=True, clips=parts)
-    return prepared
+    _check_place(root, found)
+    with hold_folder(root):
+        _claim(root, found, size)
+        wanted = {take: clip_path(root, facts, take) for take in found.takes}
+        missing: dict[Path, list[Take]] = {}
+        for take, path in wanted.items():
+            if not path.exists() or not path.stat().st_size:
+                missing.setdefault(take.source, []).append(take)
+        count = sum(map(len, missing.values()))
+        broken: dict[str, str] = {}
+        stop = threading.Event()
+        with tqdm(total=len(wanted), initial=len(wanted) - count, desc=facts.name, unit="clip") as bar:
+            # Threads are enough: decoders, encoders and resizing leave Python's lock.
+            pool = ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1))
+            try:
+                job = partial(_make, facts=facts, root=root, size=size, stop=stop, bar=bar)
+                for done in as_completed([pool.submit(job, source, takes) for source, takes in missing.items()]):
+                    broken |= done.result()
+                    if strict and broken:
+                        raise MediaError("{}: {}".format(*next(iter(broken.items()))))
+            finally:  # after Ctrl-C too: what is being written comes to its end or vanishes
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+        counts = write_table(root, facts)
+        broken = dict(sorted(broken.items()))
+        prepared = Prepared(found, root, count - len(broken), len(wanted) - count, broken, counts)
+        report = "\n\n".join([found.text(), prepared.text(), f"now there:\n\n{count_table(facts, counts)}"]) + "\n"
+        write_atomically(root / REPORT, lambda path: path.write_text(report, encoding="utf-8"))
+        parts = {part: sum(n for (_, its), n in counts.items() if its == part) for part in ("train", "val", "test")}
+        _write_manifest(root, facts, size, complete=True, clips=parts)
+        return prepared
 
 
 def clip_path(root: Path, facts: Facts, take: Take) -> Path:
@@ -236,23 +239,26 @@ def _small(frame: Frame, source: Path, facts: Facts, size: int) -> UInt8[np.ndar
         raise MediaError(f"{source}: {error}") from None
 
 
-def _claim(root: Path, found: Survey, size: int) -> None:
-    """Make the folder ours, unless it holds something else; remove what a killed run left half written."""
+def _check_place(root: Path, found: Survey) -> None:
+    """Whether a prepared set may lie there."""
     source = found.root.resolve()
     if root.resolve() == source or source in root.resolve().parents:
         raise ValueError(f"{root} lies in {found.root}, which is only to be read; give a folder elsewhere")
     if root.exists() and not root.is_dir():
         raise ValueError(f"{root} is a file; give a new or empty folder")
+
+
+def _claim(root: Path, found: Survey, size: int) -> None:
+    """Make the folder ours, unless it holds something else; remove what a killed run left half written."""
     made = read_manifest(root)
-    if made is None and root.exists() and any(root.iterdir()):
+    if made is None and any(path.name not in (LOCK, HOLDER) for path in root.iterdir()):
         raise ValueError(f"{root} is not empty and has no {MANIFEST}; give a new or empty folder")
     if made is not None and (made["set"], made["size"]) != (found.facts.name, size):
         raise ValueError(
             f"{root} holds {made['set']} of {made['size']} pixels, not {found.facts.name} of {size}; "
             "give another folder, or delete that one"
         )
-    root.mkdir(parents=True, exist_ok=True)
-    for leftover in root.glob("**/.*.tmp"):
+    for leftover in root.glob("**/.*.tmp"):  # nobody else is writing here
         leftover.unlink()
     before = made["clips"] if made else dict.fromkeys(("train", "val", "test"), 0)
     _write_manifest(root, found.facts, size, complete=False, clips=before)

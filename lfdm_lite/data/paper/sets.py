@@ -4,12 +4,12 @@ Where each comes from and under which terms: `PAPER_DATA.md` beside this file. `
 distributed into a folder that these classes read.
 """
 
-import json
 from pathlib import Path
 from typing import Any, ClassVar
 
 from torch.utils.data import Dataset
 
+from ...files.checkpoints import read_json
 from ..folders.video_folder import Sampling, VideoFolder
 from .facts import MHAD_FACTS, MUG_FACTS, NATOPS_FACTS, Facts
 
@@ -170,9 +170,12 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        made = json.loads(path.read_text(encoding="utf-8"))
-        if not {"set", "size", "complete", "clips"} <= set(made):
-            raise ValueError("entries are missing")
+        made = read_json(path)
+        whole = isinstance(made["set"], str) and type(made["size"]) is int and isinstance(made["complete"], bool)
+        if not whole or not all(type(made["clips"][part]) is int for part in ("train", "val", "test")):
+            raise TypeError("an entry is of the wrong kind")
+    except KeyError as error:
+        raise ValueError(f"{path} is damaged (it has no {error}); prepare the set anew into an empty folder") from None
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path} is damaged ({error}); prepare the set anew into an empty folder") from None
     return made

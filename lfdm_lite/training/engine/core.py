@@ -6,9 +6,10 @@ a batch, is the loss of the whole batch, and its gradient likewise.
 """
 
 import math
+import multiprocessing
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
+from ...files.checkpoints import write_json
+from ...files.locks import hold_folder
 from ..configs import LoopConfig
 from .averaging import WeightAverage
 from .randomness import BatchOrder, Examples, key_of
-from .records import check_tracker, prepare_folder
+from .recipes import RECIPE, Recipe, check_same_clips, recipe_for
 from .schedules import ema_decay, learning_rate
 from .stopping import ignore_signals
+from .trackers import check_tracker
 
 PATIENCE = timedelta(hours=6)  # how long processes wait for one that draws clips, validates or saves
 
@@ -31,7 +35,8 @@ PATIENCE = timedelta(hours=6)  # how long processes wait for one that draws clip
 class Engine:
     """The processes of one run, the device of each, and the run's folder.
 
-    Started plainly there is one process; `accelerate launch` starts several, on one machine or on many.
+    Started plainly there is one process; `accelerate launch` starts several, on one machine or on many. Within a
+    `with` block the run has its folder to itself; what is in there is changed from `begin` on.
 
     Args:
         config: of the run; its `loop` and `optim` are read.
@@ -39,7 +44,7 @@ class Engine:
         resume: `out` may hold a run of the same config.
 
     Raises:
-        ValueError: what the config asks for cannot be had here, or `out` holds another run.
+        ValueError: what the config asks for cannot be had here; from `with`: `out` holds another run, or is in use.
     """
 
     def __init__(self, config: Any, out: Path, resume: bool = False):
@@ -72,9 +77,38 @@ class Engine:
         BatchOrder(0, 1, config.optim.batch_size, self.processes, loop.accumulate)  # refused before anything is written
         if config.optim.batch_norm == "all" and self.device.type == "cpu" and not self.alone:
             raise ValueError("batch_norm 'all' needs GPUs: torch synchronizes batch norms there alone")
-        name = torch.cuda.get_device_name(self.device) if gpu else "cpu"
-        self.recipe = prepare_folder(self.out, config, resume, self.processes, name) if self.main else {}
-        self.seconds_before = 0.0
+        self.resume, self.seconds_before = resume, 0.0
+        self.recipe: Recipe = {}
+        self._folder = ExitStack()
+
+    def __enter__(self) -> "Engine":
+        if not self.main:
+            return self
+        if self.out.exists() and not self.out.is_dir():
+            raise ValueError(f"{self.out} is a file; a run needs a folder: choose another --out")
+        with ExitStack() as stack:
+            stack.enter_context(hold_folder(self.out))
+            name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else "cpu"
+            self.recipe = recipe_for(self.out, self.config, self.resume, self.processes, name)
+            self._folder = stack.pop_all()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._folder.close()
+
+    def begin(self, seen: Recipe) -> None:
+        """Write the recipe: whatever may be wrong with the clips and the network has been found by now.
+
+        Args:
+            seen: what the run learns from, see `check_same_clips`.
+
+        Raises:
+            ValueError: the run that is resumed has seen other clips.
+        """
+        if self.main:
+            check_same_clips(self.out, self.recipe.get("clips"), seen)
+            self.recipe |= {"clips": seen}
+            write_json(self.out / RECIPE, self.recipe)
 
     @property
     def cache(self) -> Path:
@@ -100,6 +134,17 @@ class Engine:
         loop = self.config.loop
         often = (loop.log_every, loop.validate_every, loop.sample_every, loop.save_every)
         return any(self.due(done, every, last=True) for every in often)
+
+    def workers(self, otherwise: int) -> int:
+        """How many processes prepare batches, or clips: as `loop.workers` says; else `otherwise`, where they can fork.
+
+        Where they are started anew (by default on macOS and Windows, and from Python 3.14 on everywhere), they import
+        the script that trains, and without `if __name__ == "__main__":` it would die there.
+        """
+        if self.config.loop.workers is not None:
+            return self.config.loop.workers
+        by_default = multiprocessing.get_all_start_methods()[0]  # to ask for it would settle it for the whole process
+        return otherwise if (multiprocessing.get_start_method(allow_none=True) or by_default) == "fork" else 0
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -137,8 +182,7 @@ class Engine:
     ) -> Iterator[list[dict[str, Tensor]]]:
         """This process's parts of each batch, prepared ahead by `loop.workers` processes."""
         gpu = self.device.type == "cuda"
-        workers = self.config.loop.workers
-        workers = (4 if gpu else 0) if workers is None else workers
+        workers = self.workers(4 if gpu else 0)
         places = order.of_process(self.accelerator.process_index, start, stop)
         loader = iter(
             DataLoader(

@@ -2,7 +2,8 @@
 
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import torch
 from torch import nn
 
 from ...files.checkpoints import CheckpointError, write_json
+from ..configs import OptimConfig
 from . import saving
 from .core import Engine, Learner, Meter
 from .measuring import PeakMemory
 from .randomness import BatchOrder, Examples, Item
-from .records import RECIPE, Record
+from .recipes import RECIPE, Recipe
+from .records import Record
 from .schedules import learning_rate
 from .stopping import Stopped, StopRequest, stopped
 
@@ -53,6 +56,8 @@ def fit(
     order = BatchOrder(loop.seed, len(clips), optim.batch_size, engine.processes, loop.accumulate)
     learner, meter = Learner(objective, engine), Meter(engine)
     start = resume(engine, learner)
+    if engine.main and start:
+        say_what_changes(engine.recipe, optim, start)
     keeper = Keeper(engine, learner)
 
     batches = engine.batches(examples, order, start, optim.steps)
@@ -100,12 +105,12 @@ def check_finite(losses: dict[int, dict[str, float]], examples: Examples, order:
             scaled = name == "gradient" and engine.config.loop.precision == "fp16"  # such a step is left out
             if abs(value) < float("inf") or scaled:
                 continue
-            path = engine.out / "bad_batch.pt"
+            path, where = engine.out / "bad_batch.pt", ""
             if engine.main:
-                torch.save(examples.batch(order.places(done - 1)), path)
-            raise FloatingPointError(
-                f"{name} is {value} in step {done - 1}; the batch is in {path}; earlier checkpoints are untouched"
-            )
+                with suppress(OSError, RuntimeError):  # no room for it, which torch says in many words
+                    torch.save(examples.batch(order.places(done - 1)), path)
+                    where = f"the batch is in {path}; "
+            raise FloatingPointError(f"{name} is {value} in step {done - 1}; {where}earlier checkpoints are untouched")
 
 
 def resume(engine: Engine, learner: Learner) -> int:
@@ -127,9 +132,27 @@ def resume(engine: Engine, learner: Learner) -> int:
         if not saving.is_whole(path):
             raise CheckpointError(f"{path} is not on this machine: copy it here, or let --out be on a shared disk")
         state = saving.read_state(path)
-    learner.restore(state)
-    engine.seconds_before = state["seconds"]
+    try:
+        learner.restore(state)
+        engine.seconds_before = float(state["seconds"])
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"checkpoint {step} in {folder} does not fit this run: {why}") from None
     return step
+
+
+def say_what_changes(recipe: Recipe, optim: OptimConfig, start: int) -> None:
+    """A line on a run that now has more steps, unless its rate does not depend on how many there are."""
+    last = (recipe.get("resumed") or [{}])[-1]
+    if "steps" not in last or optim.schedule == "constant" or start >= optim.steps:
+        return
+    before, now = last["steps"]
+    rates = [learning_rate(min(start, steps - 1), replace(optim, steps=steps)) for steps in (before, now)]
+    print(
+        f"lfdm: --steps {before} -> {now}: the rate goes on from {rates[0]:.2g} to {rates[1]:.2g}, as the "
+        f"{optim.schedule!r} schedule of {now} steps has it; a run of {now} from the start would end otherwise",
+        file=sys.stderr,
+    )
 
 
 class Keeper:
@@ -173,7 +196,8 @@ def finish(engine: Engine, learner: Learner, peak: int) -> nn.Module:
     """Write the recipe, with the most memory in bytes that this process held, and pick the finished model's weights."""
     if engine.main:
         write_json(engine.out / RECIPE, engine.recipe | {"seconds": engine.seconds, "peak_memory": peak})
-    best = saving.best(engine.out / "checkpoints") if engine.main else None
-    if engine.config.loop.final == "best" and best is not None:
-        learner.average.module.load_state_dict(saving.read_state(best)["average"])
+    if engine.main and engine.config.loop.final == "best":
+        best = saving.best(engine.out / "checkpoints")
+        if best is not None:
+            learner.average.module.load_state_dict(saving.read_state(best)["average"])
     return learner.average.module.eval()

@@ -6,8 +6,9 @@ flushed to the disk and renamed; only then older ones go.
 
 import errno
 import hashlib
-import json
+import math
 import os
+import pickle
 import shutil
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...files.checkpoints import CheckpointError, write_json
+from ...files.checkpoints import CheckpointError, read_json, write_json
+from ...files.pictures import one_line
 
 STATE, MANIFEST = "state.pt", "manifest.json"
 WRITING, DROPPED = ".writing-", ".dropped-"  # names of what is not yet, or no longer, a checkpoint
@@ -44,7 +46,10 @@ def save_state(folder: Path, step: int, state: dict[str, Any], keep: int, score:
     temporary.mkdir()
     try:
         with open(temporary / STATE, "wb") as file:
-            torch.save(state, file)
+            try:
+                torch.save(state, file)
+            except RuntimeError as error:  # what torch makes of a write that failed, on a full disk for one
+                raise OSError(errno.EIO, f"cannot be written: {one_line(error)}", str(temporary)) from None
             file.flush()
             os.fsync(file.fileno())
         manifest = {"step": step, "sha256": hash_of(temporary / STATE), "score": score}
@@ -52,8 +57,10 @@ def save_state(folder: Path, step: int, state: dict[str, Any], keep: int, score:
         flush_folder(temporary)
         drop(final)  # a damaged one of this step
         os.replace(temporary, final)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError):  # with a name that is still there
+            raise OSError(error.errno, error.strerror or str(error), str(final)) from error
         raise
     flush_folder(folder)
     staying = {*checkpoints(folder)[-keep:], best(folder)}
@@ -90,20 +97,38 @@ def newest_state(folder: Path) -> dict[str, Any] | None:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint, on the CPU."""
-    return torch.load(path / STATE, map_location="cpu", weights_only=True)
+    """The state in a checkpoint, on the CPU; tensors and plain values alone are read.
+
+    Raises:
+        CheckpointError: it holds anything else, or no state.
+    """
+    try:
+        state = torch.load(path / STATE, map_location="cpu", weights_only=True)
+        if type(state["step"]) is int:
+            return state
+        why = "its step is no whole number"
+    except pickle.UnpicklingError:
+        why = "it holds more than tensors and plain values"
+    except Exception as error:  # torch lets through whatever its readers of zip and pickle raise
+        why = one_line(error)
+    raise CheckpointError(f"{path / STATE} is no state of a run ({why}); delete {path} to go on from the one before")
 
 
 def best(folder: Path) -> Path | None:
     """The checkpoint that validation found best; None if none was validated."""
-    scores = [(score, path) for path in checkpoints(folder) if (score := read_manifest(path).get("score")) is not None]
+    scores = [(score, path) for path in checkpoints(folder) if (score := score_of(path)) is not None]
     return max(scores)[1] if scores else None
 
 
 def best_score(folder: Path) -> float:
     """The best score of all checkpoints; minus infinity if none was validated."""
-    path = best(folder)
-    return read_manifest(path)["score"] if path else -float("inf")
+    return max([-math.inf, *(score for path in checkpoints(folder) if (score := score_of(path)) is not None)])
+
+
+def score_of(path: Path) -> float | None:
+    """What validation found of a checkpoint; None if it was not validated, or nobody can tell."""
+    score = read_manifest(path).get("score")
+    return score if isinstance(score, int | float) and math.isfinite(score) else None
 
 
 def is_whole(path: Path) -> bool:
@@ -117,8 +142,8 @@ def is_whole(path: Path) -> bool:
 def read_manifest(path: Path) -> dict[str, Any]:
     """A checkpoint's manifest; empty if there is no readable one."""
     try:
-        values = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        values = read_json(path / MANIFEST)
+    except CheckpointError:
         return {}
     return values if isinstance(values, dict) else {}
 

@@ -1,39 +1,33 @@
-"""Clips rendered or decoded once and kept on disk, so that a training step only reads them.
+"""The clips of a run: rendered or decoded once and kept on disk, so that a training step only reads them.
 
-Caches are folders of shards. A shard is written whole or not at all; an interrupted build goes on with the shards
-that are missing. A manifest says what the cache was made from; a cache made from something else is refused. Shards are
-mapped into memory, so that a cache may be larger than it, and the processes of a machine share what they read.
+A cache is known by all that determines its content: the config, and of every film its path, label, size and time, or
+the version of what draws. So clips that changed are read anew, which is said, and nothing stale is ever trained on.
 """
 
-import hashlib
-import json
 import os
-from collections.abc import Callable
+import shutil
+import sys
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
-from tqdm.auto import tqdm
 
 from ... import data as datasets
-from ...files.checkpoints import write_atomically, write_json
-from ...files.weights import write_safetensors
+from ...data.drawn.procedural import drawing_version
+from ...data.folders.frame_cache import FORMAT
+from ...files.locks import FolderInUse, hold_folder
+from ...files.pictures import MediaError, one_line
 from ..configs import DataConfig
 from ..engine.core import Engine
-
-SHARD = 100  # clips a file
-
-
-class StaleCacheError(ValueError):
-    """A cache on disk that was made from other data or by another auto-encoder."""
-
+from .shards import ShardedClips, fingerprint, read_made_from, sharded_clips
 
 FOLDERS = {"mug": "MUG", "mhad": "MHAD", "natops": "NATOPS", "folder": "VideoFolder"}  # classes that read videos
+SHOWN = 3  # changed clips that a message names
 
 
 def build_dataset(config: DataConfig, split: str) -> Any:
@@ -65,20 +59,6 @@ def draw_clips(config: DataConfig, split: str) -> Dataset:
     return Subset(dataset, [i * len(dataset) // count for i in range(count)])
 
 
-def fingerprint(values: Any) -> str:
-    """A short hash of JSON values."""
-    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def weights_fingerprint(module: torch.nn.Module) -> str:
-    """A short hash of every number in a module's state."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().float().numpy().tobytes())
-    return digest.hexdigest()[:16]
-
-
 class TensorClips(Dataset):
     """Clips in memory: tensors whose first axis counts clips."""
 
@@ -90,24 +70,6 @@ class TensorClips(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         return {name: tensor[index] for name, tensor in self.tensors.items()}
-
-
-class ShardedClips(Dataset):
-    """Clips in files of `SHARD` each; a clip is read when it is asked for."""
-
-    def __init__(self, shards: list[dict[str, Tensor]]):
-        self.shards = shards
-
-    def __len__(self) -> int:
-        return sum(len(next(iter(shard.values()))) for shard in self.shards)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor]:
-        shard, row = divmod(index, SHARD)
-        return {name: tensor[row] for name, tensor in self.shards[shard].items()}
-
-    def whole(self, name: str) -> Tensor:
-        """One tensor of all clips, in memory."""
-        return torch.cat([shard[name] for shard in self.shards])
 
 
 class Together(Dataset):
@@ -123,75 +85,142 @@ class Together(Dataset):
         return {name: value for part in self.parts for name, value in part[index].items()}
 
 
-def sharded_clips(
-    folder: Path,
-    made_from: dict[str, Any],
-    count: int,
-    make: Callable[[range], dict[str, Tensor]],
-    what: str,
-    engine: Engine | None = None,
-) -> ShardedClips:
-    """Build what is missing of a cache, then open it.
+# ---------------------------------------------------------------- what a cache is made from
+
+
+class CachedClips(ShardedClips):
+    """All clips of a split: 8-bit "video" (3, t, h, w), and "label". True flow and visibility are not among them.
+
+    Attributes:
+        labels: their names; "label" counts in this order.
+        said: how many they are, and a hash of their paths and labels.
+    """
+
+    def __init__(self, shards: list[dict[str, Tensor]], made_from: dict[str, Any]):
+        super().__init__(shards, fingerprint(made_from))
+        self.labels: list[str] = made_from["labels"]
+        names = [clip[:2] for clip in made_from.get("clips", [])]
+        self.said = f"{len(self)} clips" + (f" ({fingerprint(names)[:8]})" if names else "")
+
+
+def origin(config: DataConfig, split: str, dataset: Any) -> dict[str, Any]:
+    """All that determines the content of a cache, as JSON values.
 
     Args:
-        folder: of this cache.
-        made_from: JSON values that determine the content.
-        count: number of clips.
-        make: computes the tensors of a range of clips, first axis = clip.
-        what: for the progress bar.
-        engine: its processes share the work.
+        dataset: as `draw_clips` makes it.
+    """
+    source = dataset.dataset if isinstance(dataset, Subset) else dataset.datasets[0]
+    made_from = asdict(config) | {"split": split, "count": len(dataset), "labels": list(source.labels)}
+    if config.name in datasets.PROCEDURAL:
+        return made_from | {"drawing": drawing_version()}
+    root = os.path.abspath(config.root)
+    clips = [source.clips[i] for i in dataset.indices] if isinstance(dataset, Subset) else source.clips
+    told = [[_within(c.path.absolute(), root), c.label_name, *c.stamp, c.frames] for c in clips]
+    return made_from | {"root": root, "decoding": FORMAT, "clips": told}
+
+
+def _within(path: Path, root: str) -> str:
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def drop_outdated(folder: Path, made_from: dict[str, Any]) -> None:
+    """Say what has changed since an earlier cache of the same clips was made, and remove it with the motions in it."""
+    may_differ = {"count", "labels", "clips", "drawing", "decoding"}
+    prefix = f"{made_from['name']}-{made_from['split']}-"
+    for other in sorted(folder.parent.glob(f"{prefix}*")):
+        before = read_made_from(other)
+        if other == folder or any(before.get(name) != made_from[name] for name in made_from.keys() - may_differ):
+            continue
+        why = "this version draws or decodes otherwise"
+        if before.get("clips") != made_from.get("clips"):
+            then, now = told(before), told(made_from)
+            names = sorted({key[0] for key in then.keys() | now.keys() if then.get(key) != now.get(key)})
+            more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+            why = f"of the clips in {made_from['root']} these have changed: {', '.join(names[:SHOWN])}{more}"
+        print(f"lfdm: the {made_from['split']} clips in {folder.parent} are made anew: {why}", file=sys.stderr)
+        for old in (other, *folder.parent.glob(f"*/motions-*-{other.name.removeprefix(prefix)}")):
+            with suppress(FolderInUse, OSError), hold_folder(old):  # what another run is about to open stays
+                shutil.rmtree(old, ignore_errors=True)
+
+
+def told(made_from: dict[str, Any]) -> dict[tuple[str, str], list[Any]]:
+    """The clips that a cache was made from, by path and label; what is no clip is passed over."""
+    clips = made_from.get("clips")
+    whole = [c for c in (clips if isinstance(clips, list) else []) if isinstance(c, list) and len(c) == 5]
+    return {(str(clip[0]), str(clip[1])): clip for clip in whole}
+
+
+def seen(train: CachedClips, val: CachedClips) -> dict[str, Any]:
+    """What a run learns from, for its recipe.
 
     Raises:
-        StaleCacheError: the folder holds a cache that was made from something else.
+        ValueError: the folder of clips has changed between the reading of one and the other.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    manifest = folder / "made_from.json"
-    made_from = json.loads(json.dumps(made_from))
-    if manifest.exists():
-        found = json.loads(manifest.read_text())
-        differs = sorted(k for k in {*found, *made_from} if found.get(k) != made_from.get(k))
-        if differs:
-            raise StaleCacheError(
-                f"the cache in {folder} was made from something else ({', '.join(differs)} differ); "
-                "delete that folder, or use another --out"
-            )
-    else:
-        write_json(manifest, made_from)
-    paths = {start: folder / f"{start:06d}.safetensors" for start in range(0, count, SHARD)}
-
-    def build(starts: list[int], quiet: bool) -> None:
-        for start in starts if quiet else tqdm(starts, desc=what, unit="shard"):
-            if not paths[start].exists():
-                tensors = make(range(start, min(start + SHARD, count)))
-                write_atomically(paths[start], lambda temporary, tensors=tensors: write_safetensors(temporary, tensors))
-
-    quiet = engine is not None and not engine.shows_progress
-    if engine is None or engine.alone:
-        build(list(paths), quiet)
-    else:
-        build(list(paths)[engine.accelerator.process_index :: engine.processes], quiet)
-        engine.wait()
-        with engine.on_this_machine():  # where machines share no disk, each still lacks the others' shards
-            build([start for start, path in paths.items() if not path.exists()], quiet=True)
-    return ShardedClips([load_file(path) for path in paths.values()])
+    if train.labels != val.labels:
+        both = (", ".join(clips.labels) for clips in (train, val))
+        raise ValueError("the training clips have the labels {}, those for validation {}; start again".format(*both))
+    return {"labels": train.labels, "train": train.said, "val": val.said}
 
 
-def cached_clips(config: DataConfig, split: str, folder: Path, engine: Engine | None = None) -> ShardedClips:
-    """All clips of a split: 8-bit "video" (3, t, h, w), and "label". True flow and visibility are not among them."""
+# ---------------------------------------------------------------- the cache
+
+
+class EightBit(Dataset):
+    """Clips as they are kept; or what is wrong with one, in a line.
+
+    Arrays come from workers through a pipe, tensors would come through shared memory, of which containers have little;
+    an error would come with the tracebacks of two processes in it.
+    """
+
+    def __init__(self, dataset: Any, split: str):
+        self.dataset, self.split = dataset, split
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, Any] | str:
+        try:
+            item = self.dataset[index]
+        except MediaError as error:
+            return " ".join(str(error).split())
+        except (OSError, ValueError, RuntimeError) as error:
+            return f"{self.split} clip {index}: {one_line(error)}"
+        return {"video": (item["video"] * 255).round().to(torch.uint8).numpy(), "label": item["label"]}
+
+
+def as_it_is(item: Any) -> Any:
+    """What a `DataLoader` without batches shall make of an item."""
+    return item
+
+
+def cached_clips(config: DataConfig, split: str, folder: Path, engine: Engine | None = None) -> CachedClips:
+    """All clips of a split, from a folder of caches.
+
+    Raises:
+        ValueError: there is no such set of clips.
+        MediaError: a clip cannot be read, by name.
+        OSError: there is no room for the cache.
+    """
     dataset = draw_clips(config, split)
     cores = (os.cpu_count() or 1) // (engine.processes if engine else 1)
+    workers = engine.workers(max(1, min(16, cores))) if engine else 0
 
     def make(indices: range) -> dict[str, Tensor]:
-        items = list(DataLoader(Subset(dataset, indices), batch_size=None, num_workers=max(1, min(16, cores))))
-        video = torch.stack([item["video"] for item in items])
-        return {
-            "video": (video * 255).round().to(torch.uint8),
-            "label": torch.tensor([item["label"] for item in items]),
-        }
+        clips = Subset(EightBit(dataset, split), indices)
+        items = []
+        for item in DataLoader(clips, batch_size=None, num_workers=workers, collate_fn=as_it_is):
+            if isinstance(item, str):
+                raise MediaError(item)
+            items.append(item)
+        video = torch.stack([torch.from_numpy(item["video"]) for item in items])
+        return {"video": video, "label": torch.tensor([item["label"] for item in items])}
 
-    made_from = asdict(config) | {"split": split, "clips": len(dataset)}
-    name = f"{config.name}-{split}-{fingerprint(made_from)}"
-    return sharded_clips(folder / name, made_from, len(dataset), make, f"{split} clips", engine)
+    made_from = origin(config, split, dataset)
+    place = folder / f"{config.name}-{split}-{fingerprint(made_from)}"
+    if engine is None or engine.main:
+        drop_outdated(place, made_from)
+    shards = sharded_clips(place, made_from, len(dataset), make, f"{split} clips", engine).shards
+    return CachedClips(shards, made_from)
 
 
 def to_float(video: UInt8[Tensor, "*n"]) -> Float[Tensor, "*n"]:

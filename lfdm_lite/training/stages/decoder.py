@@ -14,7 +14,8 @@ from ...pipeline import LFDM
 from ..configs import DecoderRun
 from ..engine.core import Engine
 from ..engine.loop import fit
-from .clips import cached_clips, to_float
+from .clips import cached_clips, seen, to_float
+from .shards import weights_fingerprint
 from .stage_one import KIND, draw_pair, load_autoencoder, picture, reconstruction_psnr
 
 DECODER = ("residual", "up", "merge", "to_image")  # its parts in the auto-encoder
@@ -65,23 +66,25 @@ def train_decoder(config: DecoderRun, out: Path, resume: bool = False) -> Latent
         CheckpointError: `config.checkpoint` holds no finished model.
     """
     autoencoder, model = load_finished(config.checkpoint)
-    engine = Engine(config, out, resume)
-    clips = cached_clips(config.data, "train", engine.cache, engine)
-    val = cached_clips(config.data, "val", engine.cache, engine).whole("video")
-    network = fit(
-        engine,
-        DecoderObjective(autoencoder, config.gradient_weight),
-        clips,
-        partial(draw_pair, from_rest=config.from_rest),
-        validate=lambda network: {"psnr": reconstruction_psnr(network, val)},
-        score=lambda found: found["psnr"],
-        sample=lambda network, path: picture(network, val[:6], path),
-    )
-    if model is not None:
-        model.autoencoder = network
-    if engine.main and model is not None:
-        model.save_pretrained(out)
-    elif engine.main:
-        save_module(out, network, KIND, {"model": asdict(network.config)})
-    engine.wait()
-    return network if model is None else model.eval()
+    with Engine(config, out, resume) as engine:
+        clips = cached_clips(config.data, "train", engine.cache, engine)
+        val_clips = cached_clips(config.data, "val", engine.cache, engine)
+        val = val_clips.whole("video")
+        engine.begin(seen(clips, val_clips) | {"checkpoint": weights_fingerprint(autoencoder)})
+        network = fit(
+            engine,
+            DecoderObjective(autoencoder, config.gradient_weight),
+            clips,
+            partial(draw_pair, from_rest=config.from_rest),
+            validate=lambda network: {"psnr": reconstruction_psnr(network, val)},
+            score=lambda found: found["psnr"],
+            sample=lambda network, path: picture(network, val[:6], path),
+        )
+        if model is not None:
+            model.autoencoder = network
+        if engine.main and model is not None:
+            model.save_pretrained(out)
+        elif engine.main:
+            save_module(out, network, KIND, {"model": asdict(network.config)})
+        engine.wait()
+        return network if model is None else model.eval()

@@ -1,5 +1,6 @@
 """Train the judge: the small classifier that reads labels from videos."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from ..configs import JudgeRun
 from ..engine.core import Engine
 from ..engine.loop import fit
 from ..engine.randomness import Item
-from .clips import build_dataset, cached_clips, to_float
+from .clips import CachedClips, cached_clips, seen, to_float
 
 
 def draw_view(clip: Item, generator: torch.Generator, mirror: bool = True) -> Item:
@@ -36,28 +37,30 @@ class JudgeObjective(nn.Module):
 
 def train_judge(config: JudgeRun, out: Path, resume: bool = False) -> VideoClassifier:
     """Train the judge on real training clips and leave it in `out`. It never sees what it will judge."""
-    engine = Engine(config, out, resume)
-    clips = cached_clips(config.data, "train", engine.cache, engine)
-    val = cached_clips(config.data, "val", engine.cache, engine)
-    network = engine.build(lambda: VideoClassifier(config.model))
-    network.labels = list(build_dataset(config.data, "train").labels)
+    with Engine(config, out, resume) as engine:
+        clips = cached_clips(config.data, "train", engine.cache, engine)
+        val = cached_clips(config.data, "val", engine.cache, engine)
+        model = replace(config.model, num_labels=len(clips.labels))  # as many as there are, as in stage two
+        network = engine.build(lambda: VideoClassifier(model))
+        engine.begin(seen(clips, val))
+        trained = fit(
+            engine,
+            JudgeObjective(network),
+            clips,
+            partial(draw_view, mirror=config.mirror),
+            validate=lambda network: {"accuracy": accuracy(network, val)},
+            score=lambda found: found["accuracy"],
+        )
+        trained.labels = clips.labels
+        if engine.main:
+            trained.save(out)
+        engine.wait()
+        return trained
 
-    def accuracy(network: nn.Module) -> dict[str, float]:
-        device = next(network.parameters()).device
-        parts = val.whole("video").split(32)
-        predicted = torch.cat([network(to_float(part.to(device))).argmax(1).cpu() for part in parts])
-        return {"accuracy": (predicted == val.whole("label")).float().mean().item()}
 
-    trained = fit(
-        engine,
-        JudgeObjective(network),
-        clips,
-        partial(draw_view, mirror=config.mirror),
-        validate=accuracy,
-        score=lambda found: found["accuracy"],
-    )
-    trained.labels = network.labels
-    if engine.main:
-        trained.save(out)
-    engine.wait()
-    return trained
+def accuracy(network: VideoClassifier, clips: CachedClips) -> float:
+    """How many labels of clips the network reads, as a share."""
+    device = next(network.parameters()).device
+    parts = clips.whole("video").split(32)
+    predicted = torch.cat([network(to_float(part.to(device))).argmax(1).cpu() for part in parts])
+    return (predicted == clips.whole("label")).float().mean().item()

@@ -19,7 +19,7 @@ from ..configs import AutoencoderRun
 from ..engine.core import Engine
 from ..engine.loop import fit
 from ..engine.randomness import Item
-from .clips import cached_clips, to_float
+from .clips import cached_clips, seen, to_float
 from .samples import motion_rows, save_rows
 
 KIND = "LatentFlowAutoencoder"
@@ -102,22 +102,25 @@ def picture(network: LatentFlowAutoencoder, video: UInt8[Tensor, "n 3 t h w"], p
 
 def train_autoencoder(config: AutoencoderRun, out: Path, resume: bool = False) -> LatentFlowAutoencoder:
     """Run stage one and leave the finished network in `out` (`config.json`, `model.safetensors`)."""
-    engine = Engine(config, out, resume)
-    clips = cached_clips(config.data, "train", engine.cache, engine)
-    val = cached_clips(config.data, "val", engine.cache, engine).whole("video")
-    network = fit(
-        engine,
-        AutoencoderObjective(engine.build(lambda: construct(config.model)), config),
-        clips,
-        partial(draw_pair, from_rest=config.from_rest),
-        validate=lambda network: {"psnr": reconstruction_psnr(network, val)},
-        score=lambda found: found["psnr"],
-        sample=lambda network, path: picture(network, val[:6], path),
-    )
-    if engine.main:
-        save_module(out, network, KIND, {"model": asdict(config.model)})
-    engine.wait()
-    return network
+    with Engine(config, out, resume) as engine:
+        objective = AutoencoderObjective(engine.build(lambda: construct(config.model)), config)
+        clips = cached_clips(config.data, "train", engine.cache, engine)
+        val_clips = cached_clips(config.data, "val", engine.cache, engine)
+        val = val_clips.whole("video")
+        engine.begin(seen(clips, val_clips))
+        network = fit(
+            engine,
+            objective,
+            clips,
+            partial(draw_pair, from_rest=config.from_rest),
+            validate=lambda network: {"psnr": reconstruction_psnr(network, val)},
+            score=lambda found: found["psnr"],
+            sample=lambda network, path: picture(network, val[:6], path),
+        )
+        if engine.main:
+            save_module(out, network, KIND, {"model": asdict(config.model)})
+        engine.wait()
+        return network
 
 
 def load_autoencoder(folder: str | Path) -> LatentFlowAutoencoder:

@@ -17,22 +17,13 @@ from ...files.variants import construct
 from ...motion import Motion
 from ...pipeline import LFDM
 from ...unet3d import UNet3D
-from ..configs import DataConfig, DiffusionRun
+from ..configs import DiffusionRun
 from ..engine.core import Engine
 from ..engine.loop import fit
 from ..engine.randomness import Item, generator_of
-from .clips import (
-    ShardedClips,
-    TensorClips,
-    Together,
-    build_dataset,
-    cached_clips,
-    fingerprint,
-    sharded_clips,
-    to_float,
-    weights_fingerprint,
-)
+from .clips import TensorClips, Together, cached_clips, seen, to_float
 from .samples import save_rows
+from .shards import ShardedClips, sharded_clips, weights_fingerprint
 from .stage_one import load_autoencoder
 
 
@@ -46,7 +37,7 @@ def see_motion(network: LatentFlowAutoencoder, video: UInt8[Tensor, "b 3 t h w"]
 
 def cached_motions(
     network: LatentFlowAutoencoder,
-    data: DataConfig,
+    weights: str,
     split: str,
     folder: Path,
     clips: ShardedClips,
@@ -54,11 +45,11 @@ def cached_motions(
 ) -> ShardedClips:
     """`see_motion` of every clip, computed once, kept on disk in half precision.
 
-    Raises:
-        StaleCacheError: the folder's cache is of another auto-encoder or of other clips.
+    Args:
+        weights: a hash of the network's.
+        clips: of the split; their key says which.
     """
-    made_from = {"autoencoder": weights_fingerprint(network), "clips": len(clips), "split": split}
-    made_from |= {"data": fingerprint(vars(data))}
+    made_from = {"autoencoder": weights, "clips": clips.key, "count": len(clips), "split": split}
     device = next(network.parameters()).device
 
     def make(indices: range) -> dict[str, Tensor]:
@@ -66,7 +57,8 @@ def cached_motions(
         parts = [see_motion(network, part.to(device)) for part in video.split(10)]
         return {name: torch.cat([p[name] for p in parts]).half().cpu() for name in parts[0]}
 
-    return sharded_clips(folder / f"motions-{split}", made_from, len(clips), make, f"{split} motions", engine)
+    place = folder / f"motions-{split}-{clips.key}"
+    return sharded_clips(place, made_from, len(clips), make, f"{split} motions", engine)
 
 
 def draw_noise(clip: Item, generator: torch.Generator, diffusion: GaussianDiffusion, stride: int, labels: int) -> Item:
@@ -128,47 +120,48 @@ def train_diffusion(config: DiffusionRun, out: Path, resume: bool = False) -> LF
         CheckpointError: `config.autoencoder` is not the folder of a finished stage-one run.
     """
     autoencoder = load_autoencoder(config.autoencoder).requires_grad_(False)
-    engine = Engine(config, out, resume)
-    autoencoder.to(engine.device)
-    clips = cached_clips(config.data, "train", engine.cache, engine)
-    val_clips = cached_clips(config.data, "val", engine.cache, engine)
-    labels = list(build_dataset(config.data, "train").labels)
-    name = f"{Path(config.autoencoder).name}-{weights_fingerprint(autoencoder)}-{fingerprint(vars(config.data))}"
-    see = partial(cached_motions, autoencoder, config.data, folder=engine.cache / name, engine=engine)
-    val = see("val", clips=val_clips)
-    motions = see("train", clips=clips) if config.cache else None
-    diffusion_config = replace(config.diffusion, flow_std=flow_std(motions or val))
-    diffusion = construct(diffusion_config)
-    sizes = {"feature_channels": autoencoder.config.latent_channels, "num_labels": len(labels)}
-    unet = engine.build(lambda: construct(replace(config.unet, **sizes)))
-    unet.checkpointing = config.checkpointing
-    draw = partial(
-        draw_noise,
-        diffusion=construct(diffusion_config),
-        stride=autoencoder.config.latent_stride,
-        labels=len(labels),
-    )
-    label = {split: TensorClips(label=part.whole("label")) for split, part in (("train", clips), ("val", val_clips))}
+    with Engine(config, out, resume) as engine:
+        autoencoder.to(engine.device)
+        clips = cached_clips(config.data, "train", engine.cache, engine)
+        val_clips = cached_clips(config.data, "val", engine.cache, engine)
+        labels, weights = clips.labels, weights_fingerprint(autoencoder)
+        sizes = {"feature_channels": autoencoder.config.latent_channels, "num_labels": len(labels)}
+        unet = engine.build(lambda: construct(replace(config.unet, **sizes)))
+        unet.checkpointing = config.checkpointing
+        place = engine.cache / f"{Path(config.autoencoder).name}-{weights}"
+        see = partial(cached_motions, autoencoder, weights, folder=place, engine=engine)
+        val = see("val", clips=val_clips)
+        motions = see("train", clips=clips) if config.cache else None
+        diffusion_config = replace(config.diffusion, flow_std=flow_std(motions or val))
+        diffusion = construct(diffusion_config)
+        draw = partial(
+            draw_noise,
+            diffusion=construct(diffusion_config),
+            stride=autoencoder.config.latent_stride,
+            labels=len(labels),
+        )
+        label, val_label = (TensorClips(label=part.whole("label")) for part in (clips, val_clips))
+        engine.begin(seen(clips, val_clips) | {"autoencoder": weights})
 
-    def model_of(network: nn.Module) -> LFDM:
-        return LFDM(autoencoder, network, diffusion, labels=labels, image_size=config.data.size)
+        def model_of(network: nn.Module) -> LFDM:
+            return LFDM(autoencoder, network, diffusion, labels=labels, image_size=config.data.size)
 
-    network = fit(
-        engine,
-        DiffusionObjective(unet, diffusion, autoencoder),
-        clips if motions is None else Together(motions, label["train"]),
-        draw,
-        validate=lambda network: validation_loss(
-            network, diffusion, Together(val, label["val"]), draw, config.optim.batch_size
-        ),
-        score=lambda found: -found["loss"],
-        sample=lambda network, path: sample_grid(model_of(network), val_clips, path),
-    )
-    model = model_of(network).eval()
-    if engine.main:
-        model.save_pretrained(out)
-    engine.wait()
-    return model
+        network = fit(
+            engine,
+            DiffusionObjective(unet, diffusion, autoencoder),
+            clips if motions is None else Together(motions, label),
+            draw,
+            validate=lambda network: validation_loss(
+                network, diffusion, Together(val, val_label), draw, config.optim.batch_size
+            ),
+            score=lambda found: -found["loss"],
+            sample=lambda network, path: sample_grid(model_of(network), val_clips, path),
+        )
+        model = model_of(network).eval()
+        if engine.main:
+            model.save_pretrained(out)
+        engine.wait()
+        return model
 
 
 def validation_loss(
