@@ -1,8 +1,8 @@
 """A function behind dials: a live control where somebody can turn it, and its twin, which needs no kernel.
 
 `dial` draws every combination of the values that it is given, once, and keeps the pictures in plain HTML: one range
-or list of choices a dial, alternative text for each state, no network. That twin is what a notebook stores. A reader
-who runs the cell gets `ipywidgets` beside it in the same output, for the values in between.
+or list of choices a dial, alternative text for each state, no network. That twin is what a notebook stores. A person
+who runs the cell gets a control of `ipywidgets` in its place, for the values in between.
 """
 
 import base64
@@ -24,7 +24,7 @@ from ..files.pictures import read_image, to_pillow
 from .players import Player
 from .stills import Picture
 
-PANEL = 256  # pixels of height that a picture aims at
+PANEL = 256  # pixels of height that a picture has at least; figures keep their size
 MOST = 100  # pictures that a twin may hold
 LARGE = 1_000_000  # characters of HTML beyond which a warning says so
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -98,7 +98,7 @@ def dial(
         draw: called as `draw(name=value, ...)`; returns a `Picture`, a matplotlib figure (which is closed), an image
             `(3, h, w)`, or a clip `(3, t, h, w)` or `Player`, which get a dial for the frame and a play button.
         alt: text for who cannot see the picture; or a function of the values that returns it.
-        reach: lowest and highest number of a live control, where it may go beyond `values`, as in `seed=(0, 99)`.
+        reach: ends of a live control that may go beyond `values`, such as `{"seed": (0, 99)}`.
         values: for each argument what the twin offers: numbers, texts, or a dictionary from texts to anything.
 
     Raises:
@@ -130,7 +130,8 @@ def dial(
 def somebody_is_there() -> bool:
     """Whether a person runs this cell, who can turn a control: whether the request allows questions to be asked.
 
-    JupyterLab, Notebook and VS Code allow `input()`; nbclient (nbconvert, Jupyter Book, nbgrader) and nbval do not.
+    JupyterLab and Notebook allow `input()`; nbclient (nbconvert, Jupyter Book, nbgrader) and nbval do not. Where a
+    program does not say, `Dial.live` gives the control all the same.
     """
     ipython = import_module("IPython").get_ipython() if find_spec("IPython") else None
     request = getattr(getattr(ipython, "kernel", None), "get_parent", dict)()
@@ -162,12 +163,13 @@ def _view(
 ) -> tuple[str, tuple[int, ...], int]:
     """One state → its <img>, the size of the picture as (t, h, w), and its number of frames."""
     values = {name: value for name, (_, value) in state.items()}
-    frames = _frames(draw(**values))
+    drawn = draw(**values)
+    frames = _frames(drawn)
     _, t, h, w = frames.shape
     sheet, file = to_pillow(frames.permute(0, 2, 1, 3).reshape(3, h, t * w)), io.BytesIO()
-    # Without loss a plot is half of its PNG; of moving frames nobody sees what quality 90 leaves out.
-    sheet.save(file, "WEBP", **({"lossless": True} if t == 1 else {"quality": 90, "method": 6}))
-    scale = max(1, round(PANEL / h))
+    # Without loss a plot is half of its PNG; of moving frames nobody sees what quality 80 leaves out.
+    sheet.save(file, "WEBP", **({"lossless": True} if t == 1 else {"quality": 80, "method": 6}))
+    scale = 1 if hasattr(drawn, "savefig") else math.ceil(PANEL / h)
     words = ", ".join(f"{name} {word}" for name, (word, _) in state.items())
     told = alt(**values) if callable(alt) else alt
     hidden = 'hidden="hidden" '  # JupyterLab drops an empty attribute of a notebook that is not trusted yet
