@@ -151,7 +151,8 @@ chosen = ["surprise", "happiness", "anger"]
 dials = viz.dial(asked_for, alt=said, reach={"seed": (0, 99), "guidance": (0.0, 6.0)},
                  label=chosen, seed=[0, 1], guidance=[0.0, 1.5, 4.0])  # fmt: skip
 for label in chosen:
-    print(label, [f"{mean_motion[label, 0, guidance]:.1f}" for guidance in (0.0, 1.5, 4.0)], "pixels at guidance 0, 1.5, 4")
+    lengths = [f"{mean_motion[label, 0, guidance]:.1f}" for guidance in (0.0, 1.5, 4.0)]
+    print(label, lengths, "pixels at guidance 0, 1.5, 4")
     assert abs(mean_motion[label, 0, 0.0] - mean_motion["anger", 0, 0.0]) < 1e-3  # 0: the label is not heard
     assert mean_motion[label, 0, 4.0] > mean_motion[label, 0, 1.5]
 dials

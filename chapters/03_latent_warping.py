@@ -1136,10 +1136,12 @@ def pull_of(moved_by: int, found: float) -> plt.Figure:
 # %%
 def pull_in_words(moved_by: int, found: float) -> str:
     right = pull_right[moved_by, found]
-    where = "right, the true direction" if right > 0.5 else "right, by a little more" if right > 0.2 else "all ways, and cancel"
+    where = "all ways, and cancel"
+    if right > 0.2:
+        where = "right, the true direction" if right > 0.5 else "right, by a little more"
     if found == 1:
         where = "nowhere, there are none"
-    return f"Two panels with a grey blob, a dashed ring where the target shows it, and arrows; the arrows point {where}."
+    return f"A grey blob, a dashed ring where the target shows it, twice, and arrows. The arrows point {where}"
 
 
 pulls = viz.dial(pull_of, alt=pull_in_words, reach={"moved_by": (1, 18), "found": (0.0, 1.0)},
@@ -1147,7 +1149,7 @@ pulls = viz.dial(pull_of, alt=pull_in_words, reach={"moved_by": (1, 18), "found"
 at_start = [round(pull_right[d, 0.0], 1) for d in (2, 6, 16)]
 assert at_start[0] > 0.6 and abs(at_start[2]) < 0.2 < 0.5 < pull_right[16, 0.75]
 assert all(abs(pull_right[d, 1.0]) < 1e-6 for d in (2, 6, 16))
-print("share of the pull that points to the truth, before anything is found:", dict(zip((2, 6, 16), at_start, strict=True)))
+print("share of the pull that points to the truth, at the start, moved by 2, 6, 16:", at_start)
 print("moved by 16, three quarters found:", round(pull_right[16, 0.75], 1))
 pulls
 
@@ -1273,7 +1275,7 @@ def by_mixed_corners(size: int, warps: int) -> viz.Picture:
 counts = [0, 1, 2, 4, 16]
 mixed = viz.dial(
     by_mixed_corners,
-    alt=lambda size, warps: f"A face of {size} pixels; after {warps} warps that should change nothing; five times the difference",
+    alt=lambda size, warps: f"A face of {size} pixels, after {warps} warps by zero, and five times the difference",
     reach={"warps": (0, 32)}, size=[16, 32, 64], warps=counts,
 )  # fmt: skip
 assert_close(lfdm.warp(first, torch.zeros(1, 2, 64, 64)), first, atol=1e-5, rtol=0)  # corners that agree: no error

@@ -318,7 +318,8 @@ def at_step(t: int, schedule: str) -> plt.Figure:
     g = torch.Generator().manual_seed(1)
     clean, noise = draw(face, 700, g), torch.randn(700, 2, generator=g)
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), dpi=80, layout="constrained")
-    cloud(axes[0], (share.sqrt() * clean + (1 - share).sqrt() * noise).float(), f"$x_t$ at SNR {share / (1 - share):.2g}")
+    x_t = (share.sqrt() * clean + (1 - share).sqrt() * noise).float()
+    cloud(axes[0], x_t, f"$x_t$ at SNR {share / (1 - share):.2g}")
     contours(axes[0], face, share.sqrt().float(), (1 - share).sqrt().float())
     for ax, of in ((axes[1], lambda a: a), (axes[2], lambda a: 0.5 * (a / (1 - a)).log())):
         for (name, a), style in zip(schedules.items(), (":", "-"), strict=True):
@@ -333,9 +334,9 @@ def at_step(t: int, schedule: str) -> plt.Figure:
 # %%
 def noise_in_words(t: int, schedule: str) -> str:
     share = schedules[schedule][t].item()
-    grades = (0.97, "a sharp face of ten blobs"), (0.7, "a soft face"), (0.3, "a blur of two eyes and a mouth"), (-1, "a round cloud")
-    seen = next(words for least, words in grades if share > least)
-    return f"Points and contour lines: {seen}. Beside it the share of signal and lambda of both schedules, with a dot at this step"
+    grades = {0.97: "a sharp face of ten blobs", 0.7: "a soft face", 0.3: "a wide blur", -1: "a round cloud"}
+    seen = next(words for least, words in grades.items() if share > least)
+    return f"Points and contour lines: {seen}. Beside it, for both schedules, share of signal and lambda, a dot here"
 
 
 drowned = [(a / (1 - a) < 0.1).sum().item() for a in schedules.values()]

@@ -170,13 +170,14 @@ def _view(
     # Without loss a plot is half of its PNG; of moving frames nobody sees what quality 80 leaves out.
     sheet.save(file, "WEBP", **({"lossless": True} if t == 1 else {"quality": 80, "method": 6}))
     scale = 1 if hasattr(drawn, "savefig") else math.ceil(PANEL / h)
-    words = ", ".join(f"{name} {word}" for name, (word, _) in state.items())
+    words = ", ".join(f"{name.replace('_', ' ')} {word}" for name, (word, _) in state.items())
     told = alt(**values) if callable(alt) else alt
     hidden = 'hidden="hidden" '  # JupyterLab drops an empty attribute of a notebook that is not trusted yet
+    window = f"aspect-ratio:{w}/{h};object-fit:cover;object-position:0% 0;" if t > 1 else ""  # one frame of the sheet
     view = (
         f'<img {"" if shown else hidden}alt="{html.escape(f"{told} ({words})")}" '
-        f'style="width:{w * scale}px;max-width:100%;height:auto;aspect-ratio:{w}/{h};object-fit:cover;'
-        f'object-position:0% 0;margin:0{";image-rendering:pixelated" if scale > 1 else ""}" '
+        f'style="width:{w * scale}px;max-width:100%;height:auto;{window}margin:0;padding:0'
+        f'{";image-rendering:pixelated" if scale > 1 else ""}" '
         f'src="data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}">'
     )
     return view, (t, h, w), t
