@@ -26,7 +26,7 @@ from .stills import Picture
 
 PANEL = 256  # pixels of height that a picture has at least; figures keep their size
 MOST = 100  # pictures that a twin may hold
-LARGE = 1_000_000  # characters of HTML beyond which a warning says so
+LARGE = 1_000_000  # characters of HTML; beyond that a warning says so
 WIDGET = "application/vnd.jupyter.widget-view+json"
 MISSING = 'Values in between need ipywidgets: pip install "lfdm_lite[teach]".'
 
@@ -71,9 +71,10 @@ class Dial:
         shown = widgets.HTML()
 
         def redraw(change: Any = None) -> None:
-            values = {name: box.value for name, box in boxes.items()}
+            words = {name: _word(box.value) for name, box in boxes.items()}
+            state = {name: (word, self.choices[name].get(word, boxes[name].value)) for name, word in words.items()}
             try:
-                view, _, frames = _view(self.draw, self.alt, {n: (_word(v), v) for n, v in values.items()}, True)
+                view, _, frames = _view(self.draw, self.alt, state, True)
                 shown.value = _page((view,), {}, frames)
             except Exception as error:  # a callback has no cell below which a traceback could stand
                 shown.value = f'<p role="alert">{html.escape(f"{type(error).__name__}: {error}")}</p>'
@@ -120,10 +121,8 @@ def dial(
     if len(set(sizes)) != 1:
         raise ValueError(f"pictures of sizes {sorted(set(sizes))}; expected one size and one number of frames")
     found = Dial(draw, choices, alt, dict(reach or {}), views, frames[0])
-    if len(found._repr_html_()) > LARGE:
-        warnings.warn(
-            f"{found!r} takes {len(found._repr_html_()) / 1e6:.1f} MB: fewer or smaller pictures", stacklevel=2
-        )
+    if (size := sum(map(len, views))) > LARGE:
+        warnings.warn(f"{found!r} takes {size / 1e6:.1f} MB: draw fewer or smaller pictures", stacklevel=2)
     return found
 
 
@@ -204,7 +203,7 @@ def _box(widgets: Any, name: str, words: Mapping[str, Any], reach: tuple[float |
     first, *others = words.values()
     options = {"description": name.replace("_", " "), "style": {"description_width": "initial"}}
     if not _numbers(words) or not (others or reach):
-        return widgets.Dropdown(options=list(words.items()), value=first, **options)
+        return widgets.Dropdown(options=list(words), **options)
     low, high = reach or (min(words.values()), max(words.values()))
     if all(isinstance(value, int) for value in (first, *others, low, high)):
         return widgets.IntSlider(first, low, high, continuous_update=False, **options)
