@@ -1107,32 +1107,59 @@ print("perfect slides for the stripes:", pits)
 # close to $4 \tau$, about the width at which you see the blob.*
 #
 # So the basin of attraction is about one feature wide, whatever the size of the picture. Where does the gradient
-# point beyond it? Give every pixel a flow of its own again, and draw what a step of descent would do to it.
+# point beyond it? Give every pixel a flow of its own again, and draw what a step of descent would do to it. A flow
+# has two places: it *starts* at a pixel of the new frame, and *ends* where it looks, in the source. The gradient is a
+# product of what is wrong at the start and of the slope at the end. Turn two dials: how far the blob moved, and which
+# part of its way the flow has found so far.
 
-# %% mystnb={"image": {"alt": "Two panels, each with a grey blob, a ring at its place in the target, and arrows. Left, the ring overlaps the blob: arrows inside the ring point right, the true direction of the flow, and those at the blob's right rim point outward. Right, the ring is far away: all arrows point away from the blob's middle, and there are none at the ring."}}
-source = blob(31.5, 3)
-figure, axes = plt.subplots(1, 2, figsize=(9, 3.2))
-mean_pull = []
-for ax, d in zip(axes, (2, 16), strict=True):
-    dense = torch.zeros(1, 2, 64, 64, requires_grad=True)
-    loss = (lfdm.warp(source, dense) - blob(31.5 - d, 3)).square().sum()
-    (pull,) = torch.autograd.grad(-loss, dense)
-    mean_pull.append((pull[0, 0].sum() / pull[0].norm(dim=0).sum()).item())
-    ax.imshow(source[0, 0], cmap="gray_r", vmax=1.5)
-    ax.add_patch(plt.Circle((31.5 - d, 31.5), 6, fill=False, linestyle="--", color="#1f3b57"))
-    y, x = 2 * (pull[0, :, ::2, ::2].norm(dim=0) > 0.05 * pull.abs().max()).nonzero().T  # every second pixel
-    ax.quiver(x, y, *pull[0][:, y, x].numpy(), color="#b35900", angles="xy", scale=12 * pull.abs().max().item())
-    ax.set(xlim=(8, 46), ylim=(42, 21), title=f"moved by {d} pixels")
-plt.show()
+# %%
+pull_right = {}  # of all arrows: their sum over the sum of their lengths
 
-assert mean_pull[0] > 0.6 and abs(mean_pull[1]) < 0.2
-print("moved by 2, the sum points right:", mean_pull[0] > 0.6, " moved by 16, it nearly cancels:", abs(mean_pull[1]) < 0.2)
+
+def pull_of(moved_by: int, found: float) -> plt.Figure:
+    blob_there, blob_here = blob(31.5, 3), blob(31.5 - moved_by, 3)  # source and target
+    dense = slide(found * moved_by, 64).clone().requires_grad_()
+    wrong = lfdm.warp(blob_there, dense) - blob_here
+    (pull,) = torch.autograd.grad(-wrong.square().sum(), dense)
+    pull_right[moved_by, found] = (pull[0, 0].sum() / pull[0].norm(dim=0).sum().clamp(min=1e-6)).item()
+    figure, axes = plt.subplots(1, 2, figsize=(8, 3.4), dpi=80, layout="constrained")
+    y, x = 2 * (pull[0, :, ::2, ::2].norm(dim=0) > 0.5).nonzero().T  # every second pixel
+    for ax, picture, shift in zip(axes, (wrong.detach().abs(), blob_there), (0, found * moved_by), strict=True):
+        ax.imshow(picture[0, 0], cmap="gray_r", vmin=0, vmax=1.5)
+        ax.add_patch(plt.Circle((31.5 - moved_by + shift, 31.5), 6, fill=False, linestyle="--", color="#1f3b57"))
+        ax.quiver(x + shift, y, *pull[0][:, y, x].numpy(), color="#b35900", angles="xy", scale=140)
+        ax.set(xlim=(8, 46), ylim=(46, 17), xticks=[], yticks=[])
+    axes[0].set_title("start: what is wrong in the new frame")
+    axes[1].set_title("end: where it looks in the source")
+    return figure
+
+# %%
+def pull_in_words(moved_by: int, found: float) -> str:
+    right = pull_right[moved_by, found]
+    where = "all ways, and cancel"
+    if right > 0.2:
+        where = "right, the true direction" if right > 0.5 else "right, by a little more"
+    if found == 1:
+        where = "nowhere, there are none"
+    return f"A grey blob, a dashed ring where the target shows it, twice, and arrows. The arrows point {where}"
+
+
+pulls = viz.dial(pull_of, alt=pull_in_words, reach={"moved_by": (1, 18), "found": (0.0, 1.0)},
+                 moved_by=[2, 6, 16], found=[0.0, 0.25, 0.5, 0.75, 1.0])  # fmt: skip
+at_start = [round(pull_right[d, 0.0], 1) for d in (2, 6, 16)]
+assert at_start[0] > 0.6 and abs(at_start[2]) < 0.2 < 0.5 < pull_right[16, 0.75]
+assert all(abs(pull_right[d, 1.0]) < 1e-6 for d in (2, 6, 16))
+print("share of the pull that points to the truth, at the start, moved by 2, 6, 16:", at_start)
+print("moved by 16, three quarters found:", round(pull_right[16, 0.75], 1))
+pulls
 
 # %% [markdown]
-# *Grey: the source. Ring: where the target shows the blob. Arrows: where a step of gradient descent turns the flow;
-# right is the truth, since the target's pixels must look to the right. Left: inside the ring arrows point right, and
-# so does their sum. Right: each pixel of the blob sees that it should be white, and looks for white over the nearest edge. At the ring, where the blob is missed,
-# the source is flat, so the slope of the warp is zero: no arrow.*
+# *Left: each flow drawn where it starts; grey is how wrong the warped picture is there. Right: the same flows drawn
+# where they end, over the source. Ring: the pixels that should show the blob. Arrows: where a step of gradient descent
+# turns the flow; right is the truth. Moved by 2: inside the ring arrows point right. Turn to 16: each pixel of the blob
+# sees that it should be white, and looks for white over the nearest edge. At the ring, where the blob is missed, all is
+# wrong at the start, but the source is flat at the end, so there is no arrow. Now turn* found *to 0.75: the ring's ends
+# reach the blob's slope, and the arrows point home.*
 #
 # That is how a flow gets stuck. It learns to hide what is in the wrong place, and cannot learn to fetch what is
 # missing.
@@ -1220,7 +1247,8 @@ print("all fitted flows are off by more than half a pixel:", min(off[:3]) > 0.5)
 # Five ways to get a warp wrong. All run without an error message.
 #
 # **Mixed corners.** At zero flow nothing should move. Make the grid by one convention, look it up by the other, and do
-# it again for every step of a chain.
+# it again for every step of a chain. How much is half a pixel? That depends on the size: a dial for it, one for the
+# number of warps.
 
 # %%
 def mixed_warp(features: Tensor, flow: Tensor) -> Tensor:
@@ -1230,24 +1258,39 @@ def mixed_warp(features: Tensor, flow: Tensor) -> Tensor:
     return sample_at(features, torch.stack([x, y]) + flow)
 
 
-still = torch.zeros(1, 2, 64, 64)
-chain = [first]
-for _ in range(16):
-    chain.append(mixed_warp(chain[-1], still))
-errors = [mean_error(picture, first, torch.ones_like(visible)) for picture in chain]
-assert errors == sorted(errors) and errors[0] == 0 and errors[1] > 0.005
-assert mean_error(lfdm.warp(first, still), first, torch.ones_like(visible)) < 1e-6
-print("error grows with every step:", errors == sorted(errors))
-difference = (chain[1] - first).abs().mean(dim=1)[0]
-viz.image_row(
-    [first[0], chain[1][0], (5 * difference).clamp(0, 1), chain[4][0], chain[16][0]],
-    ["given", "1 step", "difference x 5", "4 steps", "16 steps"],
-    alt="A face; the same after one zero warp, hardly different; five times the difference, bright at edges near the border, dark in the middle; the face after 4 and 16 steps, smaller and blurred.",
-)
+half_pixel = {}  # size, warps -> mean error
+
+
+def by_mixed_corners(size: int, warps: int) -> viz.Picture:
+    small = resize(first, size)
+    shrunk = small
+    for _ in range(warps):
+        shrunk = mixed_warp(shrunk, torch.zeros(1, 2, size, size))
+    half_pixel[size, warps] = mean_error(shrunk, small, torch.ones(1, 1, size, size))
+    difference = (5 * (shrunk - small).abs().mean(dim=1)[0]).clamp(0, 1)
+    titles = ["given", f"zero warps: {warps}", "difference x 5"]
+    return viz.image_row([small[0], shrunk[0], difference], titles, scale=256 // size)
+
+# %%
+counts = [0, 1, 2, 4, 16]
+mixed = viz.dial(
+    by_mixed_corners,
+    alt=lambda size, warps: f"A face of {size} pixels, after {warps} warps by zero, and five times the difference",
+    reach={"warps": (0, 32)}, size=[16, 32, 64], warps=counts,
+)  # fmt: skip
+assert_close(lfdm.warp(first, torch.zeros(1, 2, 64, 64)), first, atol=1e-5, rtol=0)  # corners that agree: no error
+for size in (16, 32, 64):
+    errors = [half_pixel[size, warps] for warps in counts]
+    assert errors == sorted(errors) and errors[0] == 0 and errors[1] > 0.005
+    assert size == 64 or errors[1] > half_pixel[2 * size, 1]  # the smaller, the larger is half a pixel
+    print(f"size {size}: after 16 warps the picture has {100 * (1 - 1 / size) ** 16:.0f} % of its width")
+mixed
 
 # %% [markdown]
-# *The sign to look for: a difference that is zero in the middle and grows towards the border. One step is easy to
-# overlook. Sixteen shrink the picture to $(63 / 64)^{16} = 78$ % of its size, and blur it.*
+# *Turn the number of warps, then the size. The sign to look for: a difference that is zero in the middle and grows
+# towards the border. One step is easy to overlook at 64 pixels, and hard to miss at 16, where half a pixel is four times
+# as long. Sixteen shrink a picture of 64 to $(63 / 64)^{16} = 78$ % of its width, one of 16 to $(15 / 16)^{16} = 36$ %,
+# and blur it. A latent map has this size.*
 #
 # **Wrong unit, wrong direction, no occlusion.** The next three use the true flow of the clip. The coarse flow stands
 # among them for comparison: it is no mistake, only coarse.

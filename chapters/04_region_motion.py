@@ -1416,6 +1416,52 @@ viz.slider(drawn, [f"frame {i}" for i in range(16)], alt="The face of the clip; 
 # %% [markdown]
 # *The regions that rule more than 2 % of the picture; the line from the centre is one end of the longer axis.*
 #
+# Now pull one yourself. Take the regions of frame 0, slide one to the right and turn its frame, leave the others, and
+# let the shipped model paint what follows.
+
+# %%
+goes_along = {}  # what is under the region's centre: pixels of 64, to the right
+
+
+@torch.no_grad()
+def pulled(region: int, right: float, turn: float) -> plt.Figure:
+    shift, affine = of_first.shift.clone(), of_first.affine.clone()
+    shift[:, region - 1, 0] += right / 32
+    affine[:, region - 1] = rotation(torch.tensor(math.radians(turn))) @ affine[:, region - 1]
+    by_hand = of_first._replace(shift=shift, affine=affine)
+    made = shipped.flow(first, of_first, by_hand, torch.eye(2, 3)[None], (16, 16))
+    looks = sample_at(made.flow, shift[:, region - 1, :, None, None])[0, 0].item()  # backward: where it came from
+    goes_along[region, right, turn] = -32 * looks
+    figure, axes = plt.subplots(1, 2, figsize=(6.6, 3.5), dpi=80, layout="constrained")
+    pictures = shipped.decode(first, made)[0].clamp(0, 1), lfdm.flow_to_rgb(made.flow, max_norm=0.4)[0]
+    for ax, picture, title in zip(axes, pictures, ("painted", "flow"), strict=True):
+        draw_regions(ax, picture, shift[0, region - 1][None], affine[0, region - 1][None], [region])
+        ax.set_title(title)
+    axes[0].plot(*of_first.shift[0, region - 1], "P", color="white", markeredgecolor="black")
+    return figure
+
+# %%
+def pulled_in_words(region: int, right: float, turn: float) -> str:
+    by = round(goes_along[region, right, turn])
+    moved = f"moves {abs(by)} pixels to the {'right' if by > 0 else 'left'}" if by else "stays"
+    return f"A drawn face and its flow in colours, with the region's ellipse over both. What is under its centre {moved}"
+
+
+strongest = sorted((k for k in used if k > 0), key=lambda k: -share[k])[:2]
+pulls = viz.dial(pulled, alt=pulled_in_words, reach={"region": (1, 10), "right": (-8, 8), "turn": (-45, 45)},
+                 region=strongest, right=[-6, 0, 6], turn=[0, 30])  # fmt: skip
+for k in strongest:
+    print(f"region {k} slides by -6, 0, 6 pixels; under its centre:", [round(goes_along[k, by, 0]) for by in (-6, 0, 6)])
+    assert goes_along[k, -6, 0] < -1 and goes_along[k, 6, 0] > 0.5 and abs(goes_along[k, 0, 0]) < 0.01
+    assert abs(goes_along[k, 0, 30]) < 0.5  # a turn leaves its centre where it is
+pulls
+
+# %% [markdown]
+# *Left: what the model paints, with the frame that you set; the cross marks where the region was. Right: the flow, 16 x
+# 16 places. Slide a region: what is under it goes along, but not by six pixels. The other motions have shares there too,
+# and they say: stay. Turn it: the centre stays, and the colours change sides around it. The face pays for what no face
+# does: it bends.*
+#
 # How well do they follow, and what does a known deformation do to them? The same two grades as for the
 # puppets, over several clips of people whom the model never saw:
 
@@ -1686,9 +1732,9 @@ print(check_follow_error(follow_error))
 #
 # </details>
 #
-# **5. Explore** (an evening, hard). Be the puppeteer of a face. Take the regions of the clip's first frame,
-# move or turn one of them by hand, and let the shipped model draw what follows: `shipped.flow` with your
-# regions gives a motion, `shipped.decode` a picture. Which regions have an effect? What happens when two
+# **5. Explore** (an evening, hard). Be the puppeteer of a face, beyond the dial above. Take the regions of the
+# clip's first frame, move or turn any of them, and let the shipped model draw what follows: `shipped.flow` with
+# your regions gives a motion, `shipped.decode` a picture. Which regions have an effect? What happens when two
 # regions of one piece disagree?
 #
 # <details>

@@ -265,26 +265,21 @@ print("equal to the library, each example at its own step")
 #
 # $$\mathrm{SNR}(t) = \frac{\alpha_t^2}{\sigma_t^2} = \frac{\bar\alpha_t}{1 - \bar\alpha_t}, \qquad \lambda_t = \log \frac{\alpha_t}{\sigma_t} = \tfrac12 \log \mathrm{SNR}(t)$$
 
-# %% mystnb={"image": {"alt": "Six scatter plots of the face. From left to right the points spread: at SNR 10 the face is soft, at SNR 1 only a blur of two eyes and a mouth, at SNR 0.01 a round cloud."}}
+# %%
 snr = alpha_bar / (1 - alpha_bar)
 lamda = 0.5 * snr.log()
 wanted = [100, 10, 3, 1, 0.1, 0.01]
 shown = [(snr - value).abs().argmin().item() for value in wanted]
-
-fig, axes = plt.subplots(1, 6, figsize=(13, 2.6), layout="constrained")
-for ax, i, value in zip(axes, shown, wanted, strict=True):
+for i in shown:
     x_t = add_noise_v2(x0[:2000], i, beta, eps[:2000])
-    cloud(ax, x_t, f"t = {i}, SNR {value:g}")
-    contours(ax, face, alpha_bar[i].sqrt().float(), (1 - alpha_bar[i]).sqrt().float())
     seen = log_density(face, x_t, alpha_bar[i].sqrt(), (1 - alpha_bar[i]).sqrt()).mean()
     assert torch.isfinite(seen) and (x_t.square().mean() - 1).abs() < 0.07
-plt.show()
 assert (lamda.diff() < 0).all()
-print("steps:", shown, " the SNR only ever falls:", bool((snr.diff() < 0).all()))
+print("steps of SNR 100, 10, 3, 1, 0.1, 0.01:", shown, " the SNR only ever falls:", bool((snr.diff() < 0).all()))
 
 # %% [markdown]
-# *The forward chain. Points are drawn by `add_noise_v2`, lines are the density of $\mathbf x_t$ in closed form. Where
-# SNR is 1, there is as much noise as signal. On the right nothing of the face is left.*
+# Where SNR is 1, there is as much noise as signal. The picture comes with a dial below, once there is a second
+# schedule to compare with.
 #
 # ### Schedules
 #
@@ -314,23 +309,46 @@ start = math.cos(0.008 / 1.008 * math.pi / 2) ** 2
 assert_close(alpha_bar_cosine[:-1], c / start)  # in the product, neighbours cancel
 print("betas that were cut:", int((cosine_betas(1000) == 0.999).sum()))
 
-# %% mystnb={"image": {"alt": "Two line plots over the step. Left, the share of signal: the linear schedule falls early, the cosine schedule in a symmetric S. Right, lambda: both fall steeply at both ends; in the middle cosine is flatter."}}
-fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
-for name, a, style in (("linear", alpha_bar, ":"), ("cosine", alpha_bar_cosine, "-")):
-    left.plot(a, style, color="k", label=name)
-    right.plot(0.5 * (a / (1 - a)).log(), style, color="k", label=name)
-left.set(xlabel="step t", ylabel=r"$\bar\alpha_t$", title="share of signal left")
-right.set(xlabel="step t", ylabel=r"$\lambda_t$", title="half the logarithm of the SNR")
-left.legend()
-plt.show()
+# %%
+schedules = {"linear": alpha_bar, "cosine": alpha_bar_cosine}
 
-drowned = [(a / (1 - a) < 0.1).sum().item() for a in (alpha_bar, alpha_bar_cosine)]
+
+def at_step(t: int, schedule: str) -> plt.Figure:
+    share = schedules[schedule][t]
+    g = torch.Generator().manual_seed(1)
+    clean, noise = draw(face, 700, g), torch.randn(700, 2, generator=g)
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.4), dpi=80, layout="constrained")
+    x_t = (share.sqrt() * clean + (1 - share).sqrt() * noise).float()
+    cloud(axes[0], x_t, f"$x_t$ at SNR {share / (1 - share):.2g}")
+    contours(axes[0], face, share.sqrt().float(), (1 - share).sqrt().float())
+    for ax, of in ((axes[1], lambda a: a), (axes[2], lambda a: 0.5 * (a / (1 - a)).log())):
+        for (name, a), style in zip(schedules.items(), (":", "-"), strict=True):
+            ax.plot(of(a), style, color="k", label=name)
+        ax.plot(t, of(schedules[schedule])[t], "o", markersize=9, color=KNOWN["color"], label="here")
+        ax.set(xlabel="step t")
+    axes[1].set_title(r"share of signal left, $\bar\alpha_t$")
+    axes[2].set_title(r"$\lambda_t$")
+    axes[1].legend()
+    return figure
+
+# %%
+def noise_in_words(t: int, schedule: str) -> str:
+    share = schedules[schedule][t].item()
+    grades = {0.97: "a sharp face of ten blobs", 0.7: "a soft face", 0.3: "a wide blur", -1: "a round cloud"}
+    seen = next(words for least, words in grades.items() if share > least)
+    return f"Points and contour lines: {seen}. Beside it, for both schedules, share of signal and lambda, a dot here"
+
+
+drowned = [(a / (1 - a) < 0.1).sum().item() for a in schedules.values()]
 assert drowned[0] > 1.5 * drowned[1]
 print("steps at SNR below 0.1: linear", drowned[0], "cosine", drowned[1])
+viz.dial(at_step, alt=noise_in_words, t=[0, 150, 300, 450, 600, 999], schedule=list(schedules))
 
 # %% [markdown]
-# *Dotted: linear. Full: cosine. The linear schedule spends about half of its steps where there is next to no signal.
-# That costs little with 1000 steps and much with ten: see the failure gallery.*
+# *Left: points drawn in one line, and the density of $\mathbf x_t$ in closed form. Turn `t`: the face spreads, until at
+# the end nothing of it is left. Then turn the schedule at $t = 600$: the linear one (dotted) has drowned the face, the
+# cosine one (full) has not. The linear schedule spends about half of its steps where there is next to no signal. That
+# costs little with 1000 steps and much with ten: see the failure gallery.*
 #
 # The SNR is all that a schedule is. Two steps of two schedules with the same SNR are the same distribution of
 # $\mathbf x_t$, whatever their numbers `t`. That is why a network can be told $\lambda$ instead of $t$.

@@ -1049,7 +1049,8 @@ assert all(rows[-1][2] > 20 * rows[2][2] for rows in table.values())
 # *For a perfect denoiser $s = 1$ (dotted) is right, and every other scale is worse. Diversity is what guidance
 # is paid with. Turned up far, even the share falls again: the eyes leave their own blobs.*
 #
-# With a slider, for the mouth:
+# All three dials of a sampler at once, for the mouth: the number of steps, the noise $\eta$ that DDIM puts back, and
+# the guidance scale $s$.
 
 # %%
 def blurred(points: Tensor) -> Tensor:
@@ -1059,15 +1060,41 @@ def blurred(points: Tensor) -> Tensor:
     return 1 - (counts / counts.quantile(0.995).clamp(min=4)).clamp(0, 1)
 
 
-shown = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0]
-frames = [blurred(of_label(2, scale)).repeat_interleave(5, 0).repeat_interleave(5, 1) for scale in shown]
-frames = torch.stack(frames)[None].expand(3, -1, -1, -1)
-assert frames.shape == (3, 9, 240, 240) and (frames[0, 2] - frames[0, 8]).abs().mean() > 0.01
-alt = "Histogram of sampled points, from the whole face at scale 0 to a thin arc at the lower middle of the mouth at 8."
-viz.slider(frames, [f"s = {scale:g}" for scale in shown], alt=alt)
+TRUE_MOUTH, fresh_noises = true_of(2), noises
+distance_of = {}  # steps, eta, s -> energy distance to the true mouth
+
+
+def sampled_mouth(steps: int, eta: float, s: float) -> Tensor:
+    denoise = guided(knows, fresh_noises[0], torch.full((2000,), 2), s)
+    points = sample_v3(cosine, denoise, timesteps(1000, steps), "ddim", fresh_noises, eta)
+    distance_of[steps, eta, s] = energy_distance(points, TRUE_MOUTH)
+    return torch.cat([blurred(TRUE_MOUTH), torch.full((48, 2), 0.5), blurred(points)], dim=1).expand(3, -1, -1)
+
+
+def distance_in_words(steps: int, eta: float, s: float) -> str:
+    off = distance_of[steps, eta, s]
+    near = "hardly to be told from" if off < 0.01 else "not far from" if off < 0.12 else "far from"
+    return f"Two histograms of points: the true mouth, and beside it what was sampled, {near} the truth"
+
+# %%
+mouths = viz.dial(sampled_mouth, alt=distance_in_words, reach={"steps": (1, 100), "s": (0.0, 8.0)},
+                  steps=[2, 5, 10, 50], eta=[0.0, 0.5, 1.0], s=[0.0, 1.0, 2.0, 4.0])  # fmt: skip
+for eta in (0.0, 0.5, 1.0):
+    by_steps = [distance_of[steps, eta, 1.0] for steps in (2, 5, 10, 50)]
+    assert by_steps == sorted(by_steps, reverse=True) and by_steps[-1] < 0.002  # more steps are nearer to the truth
+    assert all(distance_of[50, eta, s] > 5 * by_steps[-1] for s in (0.0, 2.0, 4.0))  # every other s is worse
+few, strong = ([distance_of[steps, eta, s] for eta in (0.0, 1.0)] for steps, s in ((5, 1.0), (50, 4.0)))
+assert few[1] > 1.5 * few[0] and strong[1] < 0.5 * strong[0]
+print(f"5 steps, s 1: with eta 1 the distance is {few[1] / few[0]:.0f} times that of eta 0")
+print(f"50 steps, s 4: distance {strong[0]:.2f} with eta 0, {strong[1]:.2f} with eta 1")
+mouths
 
 # %% [markdown]
-# *Where the points of the label "mouth" fall. At $s = 0$ the label is ignored.*
+# *Left: where true points of the label "mouth" fall. Right: where sampled ones do. Turn the steps first, at $s = 1$: with
+# two, the points gather in the middle; fifty cannot be told from the truth. Then turn $\eta$ at five steps: fresh noise
+# needs steps to be cleaned, and has too few. Then turn $s$: at 0 the label is ignored and the whole face comes; at 4 the
+# mouth's ends are gone. Now $\eta = 1$ at 50 steps brings a part of them back: noise makes the path forget where a
+# strong guidance pushed it.*
 #
 # ### What it does not do
 #

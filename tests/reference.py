@@ -44,6 +44,7 @@ PARTS = {
         "evaluation/tables",
         "viz/pictures",
         "viz/players",
+        "viz/dials",
         "viz/stills",
         "viz/flow_pictures",
     ),
