@@ -17,16 +17,16 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from lfdm_lite.data.paper.films.facts import FACTS
-from lfdm_lite.data.paper.films.films import LABELS, frame_pair, letterbox
-from lfdm_lite.data.paper.films.layouts import read_segmentation, survey
-from lfdm_lite.data.paper.films.prepare import prepare, write_lossless
 from PIL import Image
 
 from lfdm_lite.cli import main
 from lfdm_lite.data import MHAD, MUG, NATOPS, VideoFolder
 from lfdm_lite.data.folders.video_folder import frame_indices
 from lfdm_lite.data.paper import prepare as preparing
+from lfdm_lite.data.paper.facts import FACTS
+from lfdm_lite.data.paper.films import LABELS, frame_pair, letterbox
+from lfdm_lite.data.paper.layouts import read_segmentation, survey
+from lfdm_lite.data.paper.prepare import prepare, write_lossless
 from lfdm_lite.files.media import MediaError, iterate_frames
 
 SIZE = 32
@@ -424,8 +424,8 @@ def test_after_an_interruption_all_clips_are_whole_and_the_rest_follows(mug, tmp
 
 KILLED = """
 import os, signal, sys
-from lfdm_lite.data import prepare as preparing
-from lfdm_lite.data.paper_layouts import survey
+from lfdm_lite.data.paper import prepare as preparing
+from lfdm_lite.data.paper.layouts import survey
 
 whole, made = preparing.write_atomically, []
 

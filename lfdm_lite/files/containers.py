@@ -11,6 +11,8 @@ from typing import BinaryIO
 
 from .pictures import MediaError
 
+VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".gif", ".mov", ".mkv", ".m4v")
+ACCEPTED_VIDEO = "a video in MP4, WebM, AVI or GIF, or a folder of pictures"
 MOST_PARTS = 100_000  # outermost parts that are looked at
 SLACK = 8  # bytes: some AVI writers count their first eight twice
 
@@ -33,7 +35,7 @@ def container_of(path: Path) -> str | None:
         except (struct.error, IndexError):  # it breaks off within a head
             end = size + SLACK + 1
     if end > size + SLACK:
-        raise MediaError(f"{path}: cut short, only its first {size:,} bytes are there; copy or record it anew")
+        raise MediaError(f"{path}: damaged or cut short: of {end:,} bytes {size:,} are there; copy or record it anew")
     return kind
 
 

@@ -10,6 +10,7 @@ makes small films many times as slow. So does writing: it sets neither a quality
 averaged over 2 x 2 pixels. A matrix is what FFmpeg 8.1 leaves to its caller; `frame.rotation` knows turns alone.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,12 +24,10 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from .containers import container_of
+from .containers import ACCEPTED_VIDEO, VIDEO_SUFFIXES, container_of
 from .pictures import MediaError, check_file, check_size, need, one_line
 from .rates import Pace, Rate, tick_of
 
-VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".gif", ".mov", ".mkv", ".m4v")
-ACCEPTED_VIDEO = "a video in MP4, WebM, AVI or GIF, or a folder of pictures"
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these (8.1) drop the alpha
 
 
@@ -174,10 +173,14 @@ def _converter(path: Path, stream: Any, first: Any) -> Callable[[Any], UInt8[Ten
 
 def display_matrix(frame: Any) -> Int[np.ndarray, "2 2"]:
     """Where the columns and rows of a frame point to on the screen; the identity unless the film says otherwise."""
-    stored = frame.side_data.get("DISPLAYMATRIX")
+    try:
+        stored = frame.side_data.get("DISPLAYMATRIX")
+    except ValueError:  # PyAV 18.1 refuses all of it for a kind that it does not know, such as a camera's EXIF
+        turn = math.radians(frame.rotation)
+        return np.rint([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]]).astype(np.int32)
     if stored is None:
         return np.eye(2, dtype=np.int32)
-    return np.frombuffer(stored, np.int32).reshape(3, 3)[:2, :2]
+    return np.frombuffer(bytes(stored), np.int32).reshape(3, 3)[:2, :2]
 
 
 def turned(pixels: UInt8[Tensor, "3 h w"], matrix: Int[np.ndarray, "2 2"]) -> UInt8[Tensor, "3 y x"]:

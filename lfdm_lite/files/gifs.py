@@ -13,10 +13,9 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from .containers import ACCEPTED_VIDEO
 from .pictures import MediaError, check_file, check_size, from_pillow, need, one_line, to_bytes, to_uint8
 from .rates import Pace, Rate, gif_delays, tick_of
-
-ACCEPTED_GIF = "a GIF, another video or a folder of pictures"
 
 
 def gif_frames(path: Path) -> Iterator[UInt8[Tensor, "3 h w"]]:
@@ -81,7 +80,7 @@ def encode_gif(video: Float[Tensor, "3 t h w"], fps: Rate) -> bytes:
 def _gif(path: Path) -> Iterator[Any]:
     """An open GIF; whatever Pillow trips over, the file is to blame."""
     image = need("PIL.Image")
-    check_file(path, ACCEPTED_GIF)
+    check_file(path, ACCEPTED_VIDEO)
     try:
         with open(path, "rb") as file:
             file.seek(max(0, path.stat().st_size - 64))
@@ -89,12 +88,12 @@ def _gif(path: Path) -> Iterator[Any]:
         with image.open(path, formats=("GIF",)) as picture:
             check_size(path, picture.size)
             if not whole:  # between two frames Pillow (13.0) would end without a word
-                raise MediaError(f"{path}: cut short, the mark at its end is missing; copy or make it anew")
+                raise MediaError(f"{path}: damaged or cut short: the mark at its end is missing; copy or make it anew")
             yield picture
     except MediaError:
         raise
     except OverflowError as error:  # of `Pace`
         raise MediaError(f"{path}: {error}") from error
     except Exception as error:
-        message = f"not a GIF that can be read ({one_line(error)}); expected {ACCEPTED_GIF}"
+        message = f"not a GIF that can be read ({one_line(error)}); expected {ACCEPTED_VIDEO}"
         raise MediaError(f"{path}: {message}") from error

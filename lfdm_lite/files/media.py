@@ -12,7 +12,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from . import gifs
-from .films import ACCEPTED_VIDEO, MP4, MPEG4, VIDEO_SUFFIXES, count_film, encode_film, film_frames
+from .containers import ACCEPTED_VIDEO, VIDEO_SUFFIXES
+from .films import MP4, MPEG4, count_film, encode_film, film_frames
 from .pictures import (
     IMAGE_SUFFIXES,
     MediaError,

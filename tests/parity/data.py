@@ -4,9 +4,9 @@ import re
 
 import numpy as np
 import torch
-from lfdm_lite.data.paper.films.films import frame_pair, letterbox
 
 from lfdm_lite.data.folders.video_folder import frame_indices
+from lfdm_lite.data.paper.films import frame_pair, letterbox
 
 from .report import Golden, Report
 

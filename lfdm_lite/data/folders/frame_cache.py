@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from ...files.checkpoints import write_atomically
 from ...files.pictures import one_line
 
-FORMAT = 1  # raised when clips would be decoded, cut or resized otherwise
+FORMAT = 2  # raised when clips would be decoded, cut or resized otherwise
 LARGEST = 1 / 16  # of the limit: a clip that needs more is decoded each time
 SWEEP = 1 / 100  # of the limit: after writing that much, a process looks at the whole cache
 KEPT = 0.9  # of the limit: what a sweep leaves, so that the next is far
