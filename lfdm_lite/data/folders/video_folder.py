@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...files.flow_files import has_motion, read_motion
+from ...files.flow_files import check_motion, has_motion, read_motion
 from ...files.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, crop_resize, iterate_frames
 from ...files.pictures import to_uint8
 from .clip_index import cache_folder, count_clips, index_file
@@ -229,6 +229,9 @@ class VideoFolder(Dataset):
             still = [clip for clip in good if not has_motion(clip.path)]
             broken += [f"{clip.path}: no flow and visibility beside it" for clip in still]
             good = [clip for clip in good if clip not in set(still)]
+            odd = {clip: line for clip in good if (line := _misfit(clip))}
+            broken += odd.values()
+            good = [clip for clip in good if clip not in odd]
         if not broken:
             return good
         names = _lines(broken)
@@ -243,6 +246,15 @@ class VideoFolder(Dataset):
         if short and self.sampling != "very_random":
             what = f"{len(short)} of {len(self)} clips have fewer than {self.num_frames} frames"
             warnings.warn(f"{what}; their last frame repeats:{_lines(short)}", stacklevel=3)
+
+
+def _misfit(clip: Clip) -> str:
+    """What is wrong with the motion beside a clip, if anything."""
+    try:
+        check_motion(clip.path, clip.frames)
+    except (MediaError, OSError) as error:
+        return f"{clip.path}: {error}"
+    return ""
 
 
 def _lines(said: list[str]) -> str:
