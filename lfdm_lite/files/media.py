@@ -3,6 +3,7 @@
 PyAV (FFmpeg) reads and writes films, Pillow GIFs; both are imported where they are used.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,7 +65,7 @@ def iterate_frames(path: str | Path) -> Iterator[UInt8[Tensor, "3 h w"]]:
         MediaError: as `read_video`, when the first bad frame is reached.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):  # without an error for names that no file can have
         frames = (to_uint8(read_image(file)) for file in frame_files(path))
     else:
         frames = (gifs.gif_frames if path.suffix.lower() == ".gif" else film_frames)(path)
@@ -82,7 +83,7 @@ def count_frames(path: str | Path) -> int:
         MediaError: as `read_video`.
     """
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         count = len(frame_files(path))
     elif path.suffix.lower() == ".gif":
         count = sum(gifs.gif_ticks(path))
