@@ -28,6 +28,7 @@ from .containers import ACCEPTED_VIDEO, VIDEO_SUFFIXES, container_of
 from .pictures import MediaError, check_file, check_size, need, one_line
 from .rates import Pace, Rate, tick_of
 
+EXACT = 0x4 | 0x2000 | 0x40000  # swscale: bicubic, every colour interpolated, rounded; PyAV 17 has no names for it
 WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these (8.1) drop the alpha
 
 
@@ -162,8 +163,6 @@ def _decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:
 def _converter(path: Path, stream: Any, first: Any) -> Callable[[Any], UInt8[Tensor, "3 h w"]]:
     """How the frames of a film become RGB, upright and with square pixels."""
     reformat = need("av.video.reformatter").VideoReformatter().reformat  # made once: twice as fast for small films
-    flags = need("av.video.reformatter").Interpolation
-    exact = flags.BICUBIC.value | flags.ACCURATE_RND.value | flags.FULL_CHR_H_INT.value
     matrix, shape = display_matrix(first), stream.sample_aspect_ratio or 1
 
     def in_rgb(frame: Any) -> UInt8[Tensor, "3 h w"]:
@@ -173,7 +172,7 @@ def _converter(path: Path, stream: Any, first: Any) -> Callable[[Any], UInt8[Ten
         alpha = frame.format.has_palette or any(channel.is_alpha for channel in channels)
         # swscale's fast way (FFmpeg 8.1) is off by up to 3 levels where colours have 10 bits
         deep = max(channel.bits for channel in channels) > 8
-        how = exact if deep or (wide, high) != (frame.width, frame.height) else None
+        how = EXACT if deep or (wide, high) != (frame.width, frame.height) else None
         pixels = reformat(frame, wide, high, "rgba" if alpha else "rgb24", interpolation=how).to_ndarray()
         return turned(torch.from_numpy(_over_white(pixels) if alpha else pixels).permute(2, 0, 1), matrix)
 
