@@ -240,9 +240,7 @@ def test_a_data_set_names_the_clips_whose_flow_does_not_fit(tmp_path):
     for name, flows in (("good", 4), ("odd", 5)):
         write_gif(tmp_path / "wave" / f"{name}.gif", torch.rand(3, 4, 8, 8))
         write_motion(tmp_path / "wave" / f"{name}.gif", turning(flows, 8), torch.ones(1, flows, 8, 8), ".flo")
-    with pytest.raises(
-        MediaError, match="1 of 2 clips cannot be read.*odd.gif.*motion of 5 frames, but odd.gif shows 4"
-    ):
+    with pytest.raises(MediaError, match=r"(?s)1 of 2 clips .*motion of 5 frames, but odd.gif shows 4"):
         VideoFolder(tmp_path, 8, 4, with_flow=True, cache=None)
     with pytest.warns(UserWarning, match="left out"):
         assert len(VideoFolder(tmp_path, 8, 4, with_flow=True, cache=None, on_error="skip")) == 1
