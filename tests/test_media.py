@@ -1,12 +1,14 @@
 """Pictures and videos on disk: whatever the format, the same colours come back; whatever is broken, one clear line."""
 
 import io
+import os
 import shutil
 import struct
 import subprocess
 import sys
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -15,6 +17,7 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
+from lfdm_lite.files import media
 from lfdm_lite.files.media import (
     MediaError,
     count_frames,
@@ -300,6 +303,13 @@ def test_a_decompression_bomb_is_refused_before_it_unfolds(tmp_path, side):
             read_image(tmp_path / "bomb.png")
 
 
+def test_a_pillow_image_whose_file_breaks_off_is_refused_in_one_line(tmp_path):
+    write_image(tmp_path / "x.png", torch.rand(3, 64, 64))
+    (tmp_path / "x.png").write_bytes((tmp_path / "x.png").read_bytes()[:2000])
+    with Image.open(tmp_path / "x.png") as opened, pytest.raises(MediaError, match="from a Pillow image"):
+        read_image(opened)
+
+
 def test_crop_is_the_central_square():
     image = torch.zeros(3, 10, 30)
     image[:, :, 10:20] = 1
@@ -443,6 +453,22 @@ def test_nothing_half_written_is_left(tmp_path, write, name, monkeypatch):
         write(tmp_path / name, clip())
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_bytes() == b"the old one"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with a name")
+@pytest.mark.parametrize("write, name", [(write_gif, "x.gif"), (write_mp4, "x.mp4"), (write_image, "x.png")])
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path, write, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(MediaError, match=f"cannot write .*{name}: a pipe, socket or device is there"):
+        write(tmp_path / name, picture() if name == "x.png" else clip())
+    assert (tmp_path / name).is_fifo()
+
+
+def test_what_the_encoder_refuses_is_said_with_the_files_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(media, "MP4", replace(media.MP4, options={"crf": "no number"}))
+    with pytest.raises(MediaError, match="cannot write .*x.mp4: "):
+        write_mp4(tmp_path / "x.mp4", clip())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("write, name", [(write_gif, "x.gif"), (write_mp4, "x.mp4")])

@@ -236,8 +236,19 @@ LOSSLESS = Encoding("matroska", "ffv1", "bgr0", {"level": "3", "g": "1", "thread
 
 def encode_film(path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: Rate, how: Encoding) -> None:
     """Write frames of one size as a film. swscale makes BT.601 of RGB; players take a film of 720 rows or more without
-    a tag for BT.709, which shifts its colours by up to 23 levels."""
+    a tag for BT.709, which shifts its colours by up to 23 levels.
+
+    Raises:
+        OSError: what FFmpeg says against it.
+    """
     av = need("av")
+    try:
+        _encode(av, path, frames, fps, how)
+    except av.FFmpegError as error:
+        raise OSError(one_line(error)) from error
+
+
+def _encode(av: Any, path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: Rate, how: Encoding) -> None:
     with av.open(_address(path), "w", format=how.container, options=how.container_options) as container:
         stream = None
         for pixels in frames:

@@ -21,6 +21,7 @@ from .pictures import (
     crop_resize,
     natural_order,
     need,
+    one_line,
     place,
     read_image,
     to_bytes,
@@ -96,7 +97,11 @@ def count_frames(path: str | Path) -> int:
 
 def frame_files(folder: Path) -> list[Path]:
     """The pictures directly inside a folder, in natural order: frame 2 before frame 10."""
-    files = (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.suffix != ".gif")
+    try:
+        found = list(folder.iterdir())
+    except OSError as error:
+        raise MediaError(f"{folder}: cannot be looked into ({one_line(error)})") from error
+    files = (file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and file.suffix != ".gif")
     return sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
 
 

@@ -52,7 +52,10 @@ def read_image(source: Any) -> Float[Tensor, "3 h w"]:
     if isinstance(source, Tensor | np.ndarray):
         return _from_array(source)
     if hasattr(source, "convert") and hasattr(source, "getbands"):
-        return from_pillow(source)
+        try:
+            return from_pillow(source)
+        except (OSError, SyntaxError) as error:  # a file that Pillow opened, but has not read
+            raise MediaError(f"cannot read a picture from a Pillow image: {one_line(error)}") from error
     raise MediaError(f"cannot read a picture from {type(source).__name__}: expected a path, a Pillow image or an array")
 
 
@@ -216,12 +219,12 @@ def _from_array(array: Tensor | np.ndarray) -> Float[Tensor, "3 h w"]:
         if not (values.min() >= -1e-3 and values.max() <= 1 + 1e-3):
             found = f"{values.min().item():.4g} to {values.max().item():.4g}"
             raise MediaError(f"a picture of floats must be in [0, 1], found {found}; divide 8-bit values by 255")
+        values = values.clamp(0, 1)
     else:
         top = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}.get(values.dtype, 255)
-        values = values.float() / top
+        values = values.contiguous().float().div_(top)  # in place: a large picture is there once
         if not 0 <= values.min() <= values.max() <= 1:
             raise MediaError(f"a picture of {array.dtype} must hold values from 0 to 255")
-    values = values.clamp(0, 1)
     if values.shape[0] in (2, 4):
         values, alpha = values[:-1], values[-1:]
         values = values * alpha + (1 - alpha)
@@ -245,6 +248,8 @@ def place(path: str | Path, *suffixes: str) -> Path:
         raise MediaError(f"cannot write {path}: its name must end in {' or '.join(suffixes)}")
     if path.is_dir():
         raise MediaError(f"cannot write {path}: it is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise MediaError(f"cannot write {path}: a pipe, socket or device is there; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -24,7 +24,7 @@ from ... import __version__
 from ...files.checkpoints import write_atomically, write_json
 from ...files.films import LOSSLESS, encode_film
 from ...files.media import MediaError, frame_files, iterate_frames, read_image
-from ...files.pictures import FORMATS, need, to_uint8
+from ...files.pictures import ACCEPTED, FORMATS, check_file, need, to_uint8
 from ..folders.video_folder import TABLE
 from .facts import Facts
 from .films import letterbox
@@ -203,6 +203,7 @@ def _decoded(source: Path) -> Iterator[Frame]:
 
 def _pixels(file: Path) -> Frame:
     """A picture; one that needs no conversion, as MUG's, comes ten times as fast as by `read_image`."""
+    check_file(file, ACCEPTED)
     try:
         with need("PIL.Image").open(file, formats=FORMATS) as picture:
             if picture.mode == "RGB" and not {"exif", "transparency", "icc_profile"} & set(picture.info):
