@@ -370,6 +370,22 @@ def test_a_name_is_that_of_a_file_whatever_is_in_it(tmp_path, monkeypatch, name,
     assert read_video(path).shape == read_video(tmp_path / path).shape == (3, 2, H, W)
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi"])
+def test_a_title_in_an_old_code_is_no_reason_to_refuse_a_film(tmp_path, suffix):
+    with av.open(str(tmp_path / f"x{suffix}"), "w") as container:
+        container.metadata["title"] = "Gr\u00fc\u00dfe"
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = H, W, "yuv420p"
+        for picture in greys([0, 100, 200]):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    content = (tmp_path / f"x{suffix}").read_bytes()
+    assert "Gr\u00fc\u00dfe".encode() in content
+    content = content.replace("Gr\u00fc\u00dfe".encode(), b"Gr\xfc\xdfe\xdf\xdf")  # Latin-1, as long
+    (tmp_path / f"x{suffix}").write_bytes(content)
+    assert count_frames(tmp_path / f"x{suffix}") == read_video(tmp_path / f"x{suffix}").shape[1] == 3
+
+
 @pytest.mark.parametrize(
     "text",
     [

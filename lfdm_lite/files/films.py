@@ -73,8 +73,12 @@ def _film(path: Path) -> Iterator[tuple[Any, Any]]:
         kind = container_of(path)
         if kind is None:
             raise MediaError(f"{path}: not a video that can be read; expected {ACCEPTED_VIDEO}")
-        container = av.open(_address(path), format=kind, container_options={"protocol_whitelist": "file"})
-    except (av.FFmpegError, OSError) as error:
+        # A title in another code than UTF-8, as in many an old AVI, is no reason to refuse a film.
+        options = {"container_options": {"protocol_whitelist": "file"}, "metadata_errors": "replace"}
+        container = av.open(_address(path), format=kind, **options)
+    except MediaError:
+        raise
+    except Exception as error:
         message = f"not a video that can be read ({one_line(error)}); expected {ACCEPTED_VIDEO}"
         raise MediaError(f"{path}: {message}") from error
     with container:
