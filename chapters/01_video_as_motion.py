@@ -108,6 +108,40 @@ viz.image_row(
 #
 # Bands are the first hint at what this book does. There are 16 frames in this picture, but hardly more than one
 # frame's worth of *colours*. The rest is where they go.
+#
+# ### A video is a file
+#
+# Films of your own come as files. `imageio` writes and reads one in a line each. A file has its own order of
+# axes, `(T, H, W, 3)`: frame, row, column, colour; and its own numbers, whole ones from 0 to 255. So a tensor
+# is turned on the way out, and back on the way in.
+
+# %%
+import tempfile
+from pathlib import Path
+
+import imageio.v3 as iio
+
+from lfdm_lite.files.media import read_video
+
+folder = tempfile.TemporaryDirectory()
+film = Path(folder.name, "surprise.mp4")
+pixels = video.mul(255).round().byte().permute(1, 2, 3, 0).numpy()  # (T, H, W, 3)
+
+iio.imwrite(film, pixels, plugin="pyav", codec="libx264", fps=8)
+again = iio.imread(film, plugin="pyav")
+
+back = torch.from_numpy(again).permute(3, 0, 1, 2) / 255  # (3, T, H, W)
+lost = (back - video).abs().mean().item()
+assert back.shape == video.shape and 0 < lost < 0.03
+assert_close(read_video(film), back, atol=1.5 / 255, rtol=0)  # the library's
+assert film.stat().st_size < pixels.nbytes / 10
+print("in the file:", again.shape, again.dtype, f" back in the tensor, to {100 * lost:.0f} % of white")
+
+# %% [markdown]
+# An MP4 keeps less than a tenth of the bytes, and so not all of what was there: it rounds what the eye hardly
+# sees, above all colour. The library's `read_video` also heeds what a file says about itself: how the
+# camera was held, pixels that are not square, frames that last unequally long. `imageio` hands out the frames
+# as they are stored.
 
 # %% [markdown]
 # ## Frame differences mislead

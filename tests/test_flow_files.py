@@ -8,7 +8,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from lfdm_lite.data import VideoFolder
+from lfdm_lite.files import flow_files, pictures
 from lfdm_lite.files.flow_files import (
+    check_motion,
     has_motion,
     read_flo,
     read_kitti_flow,
@@ -17,7 +20,7 @@ from lfdm_lite.files.flow_files import (
     write_kitti_flow,
     write_visible,
 )
-from lfdm_lite.files.media import MediaError
+from lfdm_lite.files.media import MediaError, write_gif
 from lfdm_lite.flow import in_pixels, normalized
 from lfdm_lite.geometry import identity_grid
 
@@ -206,3 +209,108 @@ def test_missing_motion_is_named(tmp_path):
     np.savez(tmp_path / "clip.npz", flow=np.zeros((1, 2, 4, 4)), visible=np.zeros((1, 1, 4, 4)))
     with pytest.raises(MediaError, match=r"clip.npz: flow and visible are \(1, 2, 4, 4\)"):
         read_motion(clip, [0], 4)
+
+
+@pytest.mark.parametrize("suffix", [".flo", ".png"])
+def test_frames_and_their_flow_are_in_one_order(tmp_path, suffix):
+    """Numbers without leading zeros: 10 comes after 9 for both."""
+    write = write_flo if suffix == ".flo" else write_kitti_flow
+    for i in range(12):
+        write(tmp_path / "clip_flow" / f"{i}{suffix}", torch.full((2, 4, 4), i / 32))
+        write_visible(tmp_path / "clip_visible" / f"{i}.png", torch.full((1, 4, 4), i / 20))
+    flow, visible = read_motion(tmp_path / "clip.mp4", range(12), 4)
+    torch.testing.assert_close(flow[0, :, 0, 0], torch.arange(12) / 32, atol=0.01, rtol=0)
+    torch.testing.assert_close(visible[0, :, 0, 0], torch.arange(12) / 20, atol=0.01, rtol=0)
+
+
+@pytest.mark.parametrize("suffix", [".flo", ".png", ".npz"])
+@pytest.mark.parametrize("count", [3, 5])
+def test_as_many_flows_as_frames_or_none_at_all(tmp_path, suffix, count):
+    clip = tmp_path / "clip.mp4"
+    if suffix == ".npz":
+        np.savez(clip.with_suffix(".npz"), flow=np.zeros((2, count, 4, 4)), visible=np.zeros((1, count, 4, 4)))
+    else:
+        write_motion(clip, turning(count, 4), torch.ones(1, count, 4, 4), suffix)
+    with pytest.raises(MediaError, match=f"motion of {count} frames, but clip.mp4 shows 4; expected one for each"):
+        check_motion(clip, 4)
+    check_motion(clip, count)
+
+
+def test_a_data_set_names_the_clips_whose_flow_does_not_fit(tmp_path):
+    for name, flows in (("good", 4), ("odd", 5)):
+        write_gif(tmp_path / "wave" / f"{name}.gif", torch.rand(3, 4, 8, 8))
+        write_motion(tmp_path / "wave" / f"{name}.gif", turning(flows, 8), torch.ones(1, flows, 8, 8), ".flo")
+    with pytest.raises(MediaError, match=r"(?s)1 of 2 clips .*motion of 5 frames, but odd.gif shows 4"):
+        VideoFolder(tmp_path, 8, 4, with_flow=True, cache=None)
+    with pytest.warns(UserWarning, match="left out"):
+        assert len(VideoFolder(tmp_path, 8, 4, with_flow=True, cache=None, on_error="skip")) == 1
+
+
+@pytest.mark.parametrize("suffix", [".flo", ".png"])
+@pytest.mark.parametrize("share", [1.0, 0.5, 0.2])
+def test_what_is_unknown_weighs_nothing_when_flow_is_resized(tmp_path, suffix, share):
+    flow = torch.tensor([0.25, -0.125]).view(2, 1, 1, 1).repeat(1, 1, 64, 64)
+    flow[:, 0, torch.rand(64, 64, generator=torch.Generator().manual_seed(0)) > share] = float("nan")
+    flow[:, 0, :, 48:] = float("nan")
+    write_motion(tmp_path / "clip.mp4", flow, torch.ones(1, 1, 64, 64), suffix)
+    got, visible = read_motion(tmp_path / "clip.mp4", [0], 16)
+    seen = (visible[0, 0] > 0.05).expand(2, -1, -1)
+    expected = torch.tensor([0.25, -0.125]).view(2, 1, 1).expand(2, 16, 16)
+    torch.testing.assert_close(got[:, 0][seen], expected[seen], atol=1e-3, rtol=0)
+    assert got[:, 0, :, 13:].eq(0).all() and visible[0, 0, :, 13:].eq(0).all()
+    assert visible[0, 0, :, :11].mean().item() == pytest.approx(share, abs=0.04)
+
+
+def test_a_colon_in_the_name_of_a_kitti_file_is_no_address(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_kitti_flow("1:2.png", pixels() / 100)
+    torch.testing.assert_close(read_kitti_flow("1:2.png"), pixels() / 100, atol=0.01, rtol=0)
+
+
+def test_sizes_are_checked_before_bodies_are_read(tmp_path, monkeypatch):
+    """A small file may announce, or unpack to, a large one."""
+    clip = tmp_path / "clip.mp4"
+    np.savez_compressed(clip.with_suffix(".npz"), flow=np.zeros((2, 1, 9, 9)), visible=np.zeros((1, 1, 9, 9)))
+    for name, write, _, _ in WRITERS:
+        write(tmp_path / name, torch.zeros(2, 9, 9))
+    monkeypatch.setattr(pictures, "MAX_PIXELS", 80)
+    monkeypatch.setattr(flow_files, "MAX_NUMBERS", 161)
+    monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("unpacked all the same"))
+    monkeypatch.setattr(Path, "read_bytes", lambda *_: pytest.fail("read all the same"))
+    for name, _, read, _ in WRITERS:
+        with pytest.raises(MediaError, match=f"{name}: 9x9 pixels; expected at most"):
+            read(tmp_path / name)
+    with pytest.raises(MediaError, match="clip.npz: flow and visible are .* expected at most"):
+        read_motion(clip, [0], 4)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_is_broken_in_an_npz_file_ends_in_one_line_with_its_name(tmp_path, compressed, data):
+    clip, save = tmp_path / "clip.mp4", np.savez_compressed if compressed else np.savez
+    save(clip.with_suffix(".npz"), flow=np.zeros((2, 2, 4, 4), np.float32), visible=np.ones((1, 2, 4, 4), np.float32))
+    content = bytearray(clip.with_suffix(".npz").read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    clip.with_suffix(".npz").write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        read_motion(clip, [0, 1], 4)
+    except MediaError as error:
+        assert "clip.npz" in str(error) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    "flow, visible",
+    [
+        (np.zeros((2, 0, 4, 4)), np.zeros((1, 0, 4, 4))),
+        (np.zeros((2, 1, 0, 4)), np.zeros((1, 1, 0, 4))),
+        (np.zeros((2, 1, 4, 4), complex), np.zeros((1, 1, 4, 4))),
+        (np.array(["a"] * 32).reshape(2, 1, 4, 4), np.zeros((1, 1, 4, 4))),
+        (np.zeros(()), np.zeros(())),
+    ],
+)
+def test_what_is_no_motion_is_refused(tmp_path, flow, visible):
+    np.savez(tmp_path / "clip.npz", flow=flow, visible=visible)
+    with pytest.raises(MediaError, match="clip.npz: .*expected"):
+        read_motion(tmp_path / "clip.mp4", [0], 4)

@@ -1,20 +1,23 @@
 """Pictures and videos on disk: whatever the format, the same colours come back; whatever is broken, one clear line."""
 
 import io
+import os
 import shutil
 import struct
 import subprocess
 import sys
 import warnings
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageCms
 
+from lfdm_lite.files import media
 from lfdm_lite.files.media import (
     MediaError,
     count_frames,
@@ -187,6 +190,75 @@ def test_what_is_no_picture_in_memory_is_refused(source, message):
         read_image(source)
 
 
+def with_red_and_blue_exchanged() -> bytes:
+    """A colour profile: that of sRGB, but the numbers that it calls red mean blue, and the other way round."""
+    profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    head = profile[: 132 + 12 * int.from_bytes(profile[128:132], "big")]
+    red, blue = head.index(b"rXYZ"), head.index(b"bXYZ")
+    profile[red : red + 4], profile[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    return bytes(profile)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff"])
+def test_colours_are_those_that_a_photographs_profile_means(tmp_path, suffix, mode):
+    if suffix == ".jpg" and mode != "RGB" or suffix == ".webp" and mode == "P":
+        pytest.skip("there is no such file")
+    lossless = {".jpg": {"quality": 100, "subsampling": 0}, ".webp": {"lossless": True}}
+    source = Image.new("RGB", (W, H), (200, 120, 40))
+    source = source.quantize(4) if mode == "P" else source.convert(mode)
+    source.save(tmp_path / f"x{suffix}", icc_profile=with_red_and_blue_exchanged(), **lossless.get(suffix, {}))
+    got = read_image(tmp_path / f"x{suffix}")[:, 5, 5] * 255
+    torch.testing.assert_close(got, torch.tensor([40.0, 120, 200]), atol=3, rtol=0)
+
+
+def test_a_profile_changes_no_transparency_and_the_usual_one_nothing(tmp_path):
+    usual = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    pillow(picture()).save(tmp_path / "x.png", icc_profile=usual)
+    torch.testing.assert_close(read_image(tmp_path / "x.png"), picture(), atol=1.5 / 255, rtol=0)
+    half = Image.new("RGBA", (4, 4), (200, 120, 40, 0))
+    half.putpixel((1, 1), (200, 120, 40, 128))
+    half.save(tmp_path / "a.png", icc_profile=with_red_and_blue_exchanged())
+    image = read_image(tmp_path / "a.png") * 255
+    assert image[:, 0, 0].tolist() == [255, 255, 255]
+    torch.testing.assert_close(image[:, 1, 1], torch.tensor([147.0, 187, 227]), atol=3, rtol=0)
+
+
+@pytest.mark.parametrize("profile", [b"not a profile", with_red_and_blue_exchanged()[:200]])
+def test_a_damaged_profile_is_no_reason_to_refuse_a_picture(tmp_path, profile):
+    pillow(picture()).save(tmp_path / "x.png", icc_profile=profile)
+    torch.testing.assert_close(read_image(tmp_path / "x.png"), picture())
+
+
+def test_a_grey_picture_with_a_profile_of_colours_is_read_without_it(tmp_path):
+    pillow(picture()).convert("L").save(tmp_path / "x.png", icc_profile=with_red_and_blue_exchanged())
+    image = read_image(tmp_path / "x.png")
+    assert image.shape == (3, H, W) and image[0].equal(image[2])
+
+
+def tiff_of_floats(values: np.ndarray) -> bytes:
+    """A TIFF of colours in 32-bit floats, which Pillow does not read."""
+    h, w, channels = values.shape
+    long = lambda tag, value: struct.pack("<HHII", tag, 4, 1, value)
+    entries = [long(256, w), long(257, h), struct.pack("<HHII", 258, 3, 3, 200), long(259, 1), long(262, 2)]
+    entries += [long(273, 300), long(277, channels), long(278, h), long(279, values.nbytes)]
+    entries += [struct.pack("<HHII", 339, 3, 3, 210)]
+    head = b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + bytes(4)
+    return (head.ljust(200, b"\0") + struct.pack("<6H", 32, 32, 32, 0, 0, 3)[:10]).ljust(300, b"\0") + values.tobytes()
+
+
+def test_a_picture_of_a_known_format_that_cannot_be_read_is_called_by_its_name(tmp_path):
+    (tmp_path / "x.tiff").write_bytes(tiff_of_floats(np.zeros((4, 5, 3), np.float32)))
+    with pytest.raises(MediaError, match="x.tiff: a TIFF file, but .* save it with 8 or 16"):
+        read_image(tmp_path / "x.tiff")
+
+
+def test_grey_floats_in_a_tiff_are_read(tmp_path):
+    values = np.linspace(0, 1, 20, dtype=np.float32).reshape(4, 5)
+    Image.fromarray(values).save(tmp_path / "x.tiff")
+    torch.testing.assert_close(read_image(tmp_path / "x.tiff")[1], torch.from_numpy(values))
+
+
 def broken_files(folder: Path) -> dict[str, Path]:
     """One of each kind of file that is no picture."""
     buffer = io.BytesIO()
@@ -229,6 +301,13 @@ def test_a_decompression_bomb_is_refused_before_it_unfolds(tmp_path, side):
         warnings.simplefilter("error")
         with pytest.raises(MediaError, match="at most 90 million"):
             read_image(tmp_path / "bomb.png")
+
+
+def test_a_pillow_image_whose_file_breaks_off_is_refused_in_one_line(tmp_path):
+    write_image(tmp_path / "x.png", torch.rand(3, 64, 64))
+    (tmp_path / "x.png").write_bytes((tmp_path / "x.png").read_bytes()[:2000])
+    with Image.open(tmp_path / "x.png") as opened, pytest.raises(MediaError, match="from a Pillow image"):
+        read_image(opened)
 
 
 def test_crop_is_the_central_square():
@@ -374,6 +453,22 @@ def test_nothing_half_written_is_left(tmp_path, write, name, monkeypatch):
         write(tmp_path / name, clip())
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert (tmp_path / name).read_bytes() == b"the old one"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes with a name")
+@pytest.mark.parametrize("write, name", [(write_gif, "x.gif"), (write_mp4, "x.mp4"), (write_image, "x.png")])
+def test_a_pipe_is_not_replaced_by_a_file(tmp_path, write, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(MediaError, match=f"cannot write .*{name}: a pipe, socket or device is there"):
+        write(tmp_path / name, picture() if name == "x.png" else clip())
+    assert (tmp_path / name).is_fifo()
+
+
+def test_what_the_encoder_refuses_is_said_with_the_files_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(media, "MP4", replace(media.MP4, options={"crf": "no number"}))
+    with pytest.raises(MediaError, match="cannot write .*x.mp4: "):
+        write_mp4(tmp_path / "x.mp4", clip())
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("write, name", [(write_gif, "x.gif"), (write_mp4, "x.mp4")])

@@ -1,9 +1,14 @@
 """Pictures on disk and in memory → tensors, whatever their format. What cannot be read ends in one `MediaError`.
 
-Pillow is imported where it is used.
+Written with imageio, read with Pillow itself: imageio's plugin for it (2.38.1) tries all of Pillow's formats, some of
+which start other programs; takes `a:b.png` for an address and looks into `a.zip`; and hands out numbers without the
+colour profile and mode that say what they mean. Both are imported where they are used.
 """
 
 import io
+import os
+import re
+import stat
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -21,6 +26,8 @@ from .checkpoints import write_atomically
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow's names; its other readers are never tried
+STARTS = [(b"\x89PNG", "PNG"), (b"\xff\xd8\xff", "JPEG"), (b"RIFF", "WebP"), (b"GIF8", "GIF"), (b"BM", "BMP")]
+STARTS += [(b"II*\0", "TIFF"), (b"MM\0*", "TIFF"), (b"II+\0", "TIFF"), (b"MM\0+", "TIFF")]
 MAX_PIXELS = 90_000_000  # more than that is refused: 1 GB as a tensor
 ACCEPTED = "a picture in PNG, JPEG, WebP, GIF, BMP or TIFF"
 
@@ -45,7 +52,10 @@ def read_image(source: Any) -> Float[Tensor, "3 h w"]:
     if isinstance(source, Tensor | np.ndarray):
         return _from_array(source)
     if hasattr(source, "convert") and hasattr(source, "getbands"):
-        return from_pillow(source)
+        try:
+            return from_pillow(source)
+        except (OSError, SyntaxError) as error:  # a file that Pillow opened, but has not read
+            raise MediaError(f"cannot read a picture from a Pillow image: {one_line(error)}") from error
     raise MediaError(f"cannot read a picture from {type(source).__name__}: expected a path, a Pillow image or an array")
 
 
@@ -70,35 +80,49 @@ def write_image(path: str | Path, image: Float[Tensor, "3 h w"]) -> None:
         MediaError: another suffix, or a folder that cannot be written to.
     """
     path = place(path, ".png", ".jpg", ".jpeg")
-    picture = to_pillow(image)
-    options = {"format": "PNG"} if path.suffix.lower() == ".png" else {"format": "JPEG", "quality": 95}
-    write_whole(path, lambda temporary: picture.save(temporary, **options))
+    pixels = to_bytes(image[:, None])[0]
+    data = encode(pixels, ".png") if path.suffix.lower() == ".png" else encode(pixels, ".jpeg", quality=95)
+    write_whole(path, lambda temporary: temporary.write_bytes(data))
 
 
 # ---------------------------------------------------------------- how pictures are read
 
 
 def need(module: str) -> ModuleType:
-    """Import Pillow or PyAV, or say how to get it."""
+    """Import Pillow, imageio or PyAV, or say how to get it."""
     try:
         return import_module(module)
     except ImportError as error:
-        package = {"PIL": "pillow", "av": "av"}[module.split(".")[0]]
+        package = {"PIL": "pillow", "av": "av", "imageio": "imageio"}[module.split(".")[0]]
         raise ImportError(f"pictures and videos need {package}; install it with: pip install {package}") from error
 
 
 def check_file(path: Path, accepted: str) -> None:
-    if not path.exists():
-        raise MediaError(f"{path}: no such file; expected {accepted}")
-    if path.is_dir():
-        raise MediaError(f"{path}: a folder, not a file; expected {accepted}")
+    """Refuse what is no file with something in it, before it is opened: reading a pipe or a device may never end.
+
+    Raises:
+        MediaError: what is there instead, and what is accepted.
+    """
     try:
-        with open(path, "rb") as file:
-            empty = not file.read(1)
-    except OSError as error:
-        raise MediaError(f"{path}: cannot be opened ({error.strerror}); check its permissions") from error
-    if empty:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MediaError(f"{path}: no such file; expected {accepted}") from error
+    except (OSError, ValueError) as error:  # a name that is too long, in a circle of links, or holds a zero
+        raise MediaError(f"{str(path)!r}: cannot be opened ({one_line(error)}); expected {accepted}") from error
+    if stat.S_ISDIR(found.st_mode):
+        raise MediaError(f"{path}: a folder, not a file; expected {accepted}")
+    if not stat.S_ISREG(found.st_mode):
+        raise MediaError(f"{path}: a pipe, socket or device, not a file; expected {accepted}")
+    if found.st_size == 0:
         raise MediaError(f"{path}: an empty file; expected {accepted}")
+    if not os.access(path, os.R_OK):
+        raise MediaError(f"{path}: cannot be opened (no permission to read it); expected {accepted}")
+
+
+def natural_order(path: Path) -> list[tuple[int, int, str]]:
+    """The key that sorts files by name with numbers as numbers: frame 2 before frame 10."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
 
 
 def _read_image_file(path: Path) -> Float[Tensor, "3 h w"]:
@@ -113,7 +137,10 @@ def _read_image_file(path: Path) -> Float[Tensor, "3 h w"]:
     except MediaError:
         raise
     except image.UnidentifiedImageError as error:
-        raise MediaError(f"{path}: not a picture that can be read; expected {ACCEPTED}") from error
+        kind = next((name for start, name in STARTS if path.open("rb").read(16).startswith(start)), None)
+        what = f"a {kind} file, but damaged or of a kind" if kind else "not a picture"
+        advice = "; save it with 8 or 16 bits a channel, not as floats in colour" if kind == "TIFF" else ""
+        raise MediaError(f"{path}: {what} that can be read; expected {ACCEPTED}{advice}") from error
     except image.DecompressionBombError as error:
         most = MAX_PIXELS // 10**6
         raise MediaError(f"{path}: far too many pixels; expected at most {most} million, make it smaller") from error
@@ -128,7 +155,7 @@ def check_size(path: Path, size: tuple[int, int]) -> None:
 
 
 def from_pillow(picture: Any) -> Float[Tensor, "3 h w"]:
-    """A Pillow image of any mode → RGB in [0, 1], upright, over white."""
+    """A Pillow image of any mode → RGB in [0, 1], upright, over white; colours of a profile become sRGB's."""
     image = need("PIL.Image")
     if 0 in picture.size:
         raise MediaError(f"a picture of {picture.size[0]}x{picture.size[1]} pixels has nothing to show")
@@ -141,11 +168,32 @@ def from_pillow(picture: Any) -> Float[Tensor, "3 h w"]:
         return _from_array(_in_unit_range(np.asarray(picture), picture.mode))
     if picture.mode in ("La", "RGBa"):
         picture = picture.convert({"La": "LA", "RGBa": "RGBA"}[picture.mode])
+    picture = _in_srgb(picture)
     if "A" in picture.getbands() or "transparency" in picture.info:
         picture = picture.convert("RGBA")
         white = image.new("RGBA", picture.size, "white")
         picture = image.alpha_composite(white, picture)
     return _from_array(np.asarray(picture.convert("RGB")))
+
+
+def _in_srgb(picture: Any) -> Any:
+    """The picture with the colours that its profile says, in sRGB, as littleCMS converts them; others as they are."""
+    profile = picture.info.get("icc_profile")
+    if not profile:
+        return picture
+    cms = need("PIL.ImageCms")
+    if picture.mode in ("P", "PA"):
+        picture = picture.convert("RGBA" if picture.mode == "PA" or "transparency" in picture.info else "RGB")
+    alpha = picture.getchannel("A") if picture.mode in ("LA", "RGBA") else None
+    colours = picture.convert(picture.mode[:-1]) if alpha else picture
+    try:
+        own = cms.ImageCmsProfile(io.BytesIO(profile))
+        colours = cms.profileToProfile(colours, own, cms.createProfile("sRGB"), outputMode="RGB")
+    except (cms.PyCMSError, OSError, ValueError):  # damaged, or not made for such a picture: browsers go without it
+        return picture
+    if alpha:
+        colours.putalpha(alpha)
+    return colours
 
 
 def _in_unit_range(values: np.ndarray, mode: str) -> np.ndarray:
@@ -171,12 +219,12 @@ def _from_array(array: Tensor | np.ndarray) -> Float[Tensor, "3 h w"]:
         if not (values.min() >= -1e-3 and values.max() <= 1 + 1e-3):
             found = f"{values.min().item():.4g} to {values.max().item():.4g}"
             raise MediaError(f"a picture of floats must be in [0, 1], found {found}; divide 8-bit values by 255")
+        values = values.clamp(0, 1)
     else:
         top = {torch.bool: 1, torch.uint8: 255, torch.uint16: 65535}.get(values.dtype, 255)
-        values = values.float() / top
+        values = values.contiguous().float().div_(top)  # in place: a large picture is there once
         if not 0 <= values.min() <= values.max() <= 1:
             raise MediaError(f"a picture of {array.dtype} must hold values from 0 to 255")
-    values = values.clamp(0, 1)
     if values.shape[0] in (2, 4):
         values, alpha = values[:-1], values[-1:]
         values = values * alpha + (1 - alpha)
@@ -200,6 +248,8 @@ def place(path: str | Path, *suffixes: str) -> Path:
         raise MediaError(f"cannot write {path}: its name must end in {' or '.join(suffixes)}")
     if path.is_dir():
         raise MediaError(f"cannot write {path}: it is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise MediaError(f"cannot write {path}: a pipe, socket or device is there; name a file")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -226,9 +276,12 @@ def to_pillow(image: Float[Tensor, "3 h w"]) -> Any:
 
 def encode_png(image: Float[Tensor, "3 h w"]) -> bytes:
     """The bytes of a PNG file."""
-    buffer = io.BytesIO()
-    to_pillow(image).save(buffer, format="PNG", optimize=True)
-    return buffer.getvalue()
+    return encode(to_bytes(image[:, None])[0], ".png", optimize=True)
+
+
+def encode(pixels: UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w"], suffix: str, **options: Any) -> bytes:
+    """The bytes of a picture file."""
+    return need("imageio.v3").imwrite("<bytes>", pixels, plugin="pillow", extension=suffix, is_batch=False, **options)
 
 
 def to_bytes(video: Float[Tensor, "3 t h w"]) -> UInt8[np.ndarray, "t h w 3"]:

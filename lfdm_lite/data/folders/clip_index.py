@@ -19,7 +19,7 @@ from ...files.media import MediaError, count_frames, iterate_frames
 from ...files.pictures import IMAGE_SUFFIXES, one_line
 from .clip_table import Clip
 
-FORMAT = 1  # raised when clips would be counted otherwise
+FORMAT = 2  # raised when clips would be counted otherwise
 PATIENCE = 1.0  # seconds before a progress bar appears
 THREADS = min(8, 2 * (os.cpu_count() or 1))  # decoders leave Python's lock, and a network's disk answers late
 

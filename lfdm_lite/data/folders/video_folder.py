@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...files.flow_files import has_motion, read_motion
+from ...files.flow_files import check_motion, has_motion, read_motion
 from ...files.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, crop_resize, iterate_frames
 from ...files.pictures import to_uint8
 from .clip_index import cache_folder, count_clips, index_file
@@ -228,6 +228,9 @@ class VideoFolder(Dataset):
             still = [clip for clip in good if not has_motion(clip.path)]
             broken += [f"{clip.path}: no flow and visibility beside it" for clip in still]
             good = [clip for clip in good if clip not in set(still)]
+            odd = {clip: line for clip in good if (line := _misfit(clip))}
+            broken += odd.values()
+            good = [clip for clip in good if clip not in odd]
         if not broken:
             return good
         names = _lines(broken)
@@ -248,6 +251,15 @@ def in_order(labels: set[str]) -> tuple[str, ...]:
     """By the alphabet; labels that are all numbers by their size, so that label 2 comes before label 10."""
     numbers = all(name.isascii() and name.isdigit() for name in labels)
     return tuple(sorted(labels, key=lambda name: (int(name), name) if numbers else (0, name)))
+
+
+def _misfit(clip: Clip) -> str:
+    """What is wrong with the motion beside a clip, if anything."""
+    try:
+        check_motion(clip.path, clip.frames)
+    except (MediaError, OSError) as error:
+        return f"{clip.path}: {error}"
+    return ""
 
 
 def _lines(said: list[str]) -> str:

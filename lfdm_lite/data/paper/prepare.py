@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
@@ -23,9 +22,10 @@ from tqdm.auto import tqdm
 
 from ... import __version__
 from ...files.checkpoints import write_atomically, write_json
+from ...files.films import LOSSLESS, encode_film
 from ...files.locks import HOLDER, LOCK, hold_folder
-from ...files.media import MediaError, count_frames, frame_files, iterate_frames, read_image
-from ...files.pictures import FORMATS, need, to_uint8
+from ...files.media import MediaError, frame_files, iterate_frames, read_image
+from ...files.pictures import ACCEPTED, FORMATS, check_file, need, to_uint8
 from ..folders.video_folder import TABLE
 from .facts import Facts
 from .films import letterbox
@@ -150,20 +150,8 @@ def write_table(root: Path, facts: Facts) -> Counter[tuple[int, str | None]]:
 
 def write_lossless(path: Path, frames: list[Frame], fps: int) -> None:
     """Write frames as a film from which exactly they come back; its folder is created."""
-    av = need("av")
-
-    def write(temporary: Path) -> None:
-        with av.open(str(temporary), "w", format="matroska") as container:
-            stream = container.add_stream("ffv1", rate=Fraction(fps))
-            stream.height, stream.width, stream.pix_fmt = *frames[0].shape[:2], "bgr0"
-            stream.options = {"level": "3", "g": "1", "threads": "1"}  # every frame stands alone
-            for pixels in frames:
-                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-                container.mux(stream.encode(frame.reformat(format="bgr0")))
-            container.mux(stream.encode())
-
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, write)
+    write_atomically(path, lambda temporary: encode_film(temporary, frames, fps, LOSSLESS))
 
 
 # ---------------------------------------------------------------- parts of the above
@@ -212,16 +200,16 @@ def _decoded(source: Path) -> Iterator[Frame]:
     if source.is_dir():
         yield from map(_pixels, frame_files(source))
     else:
-        count_frames(source)  # refuses a film that was cut short
         for frame in iterate_frames(source):
             yield frame.permute(1, 2, 0).numpy()
 
 
 def _pixels(file: Path) -> Frame:
     """A picture; one that needs no conversion, as MUG's, comes ten times as fast as by `read_image`."""
+    check_file(file, ACCEPTED)
     try:
         with need("PIL.Image").open(file, formats=FORMATS) as picture:
-            if picture.mode == "RGB" and not {"exif", "transparency"} & set(picture.info):
+            if picture.mode == "RGB" and not {"exif", "transparency", "icc_profile"} & set(picture.info):
                 return np.asarray(picture)
     except Exception:  # read_image says what is wrong
         pass
