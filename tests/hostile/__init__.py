@@ -7,5 +7,5 @@ says; nothing is shaken at random.
     pytest -m hostile tests/hostile                       150 samples, one process, 20 of them through a shell
     pytest -m hostile tests/hostile --hostile 1500        more, from the same generator
 
-`kinds/` make the samples, `harness` runs them and says what is wrong with how they ended, `world` makes what they break.
+`kinds/` make the samples, `world` makes what they break, `harness` runs them and judges the end.
 """

@@ -138,7 +138,9 @@ class Shell:
     def run(self, sample: Sample, arguments: list[str], folder: Path, said: Path) -> Ending:
         said.mkdir(parents=True)
         lfdm = [sys.executable, "-P", "-m", "lfdm_lite.cli"]  # -P as the installed `lfdm`: not what lies in the folder
-        line = shlex.join([*lfdm, *arguments]) + f" >{shlex.quote(str(said / 'out'))} 2>{shlex.quote(str(said / 'err'))}"
+        line = (
+            shlex.join([*lfdm, *arguments]) + f" >{shlex.quote(str(said / 'out'))} 2>{shlex.quote(str(said / 'err'))}"
+        )
         process = subprocess.Popen(["sh", "-c", line], cwd=folder, env=self.all(sample))
         watch, stopped = Watch(process.pid, sample.seconds, self.base), ""
         while process.poll() is None and not stopped:
@@ -164,7 +166,8 @@ def end(process: int) -> None:
 
 def words(said: Path) -> tuple[str, str]:
     """What was printed on stdout and stderr."""
-    return tuple((said / name).read_bytes().decode(errors="replace") if (said / name).exists() else "" for name in ("out", "err"))  # fmt: skip
+    out, err = (said / name for name in ("out", "err"))
+    return tuple(file.read_bytes().decode(errors="replace") if file.exists() else "" for file in (out, err))
 
 
 # ---------------------------------------------------------------- judging
@@ -230,7 +233,9 @@ def changes(before: dict[str, str], after: dict[str, str], sample: Sample, worke
     """What was changed, made or removed that is no output; and outputs that a failing command touched."""
 
     def named(path: str) -> bool:
-        return any(path == name or path.startswith(f"{name}/") or f"{name}/".startswith(f"{path}/") for name in sample.outputs)
+        return any(
+            path == name or path.startswith(f"{name}/") or f"{name}/".startswith(f"{path}/") for name in sample.outputs
+        )
 
     found = []
     for path in sorted({*before, *after}):

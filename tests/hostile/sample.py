@@ -61,12 +61,15 @@ def kind(make: Kind) -> Kind:
 # ---------------------------------------------------------------- commands that most kinds use
 
 
-def generate(place: Place, *more: str, image: str = "face.png", model: str = "model", out: str = "out.gif") -> list[str]:
+def generate(
+    place: Place, *more: str, image: str = "face.png", model: str = "model", out: str = "out.gif"
+) -> list[str]:
     """The smallest `lfdm generate`; picture and model are made whole where the kind has not put its own there."""
     for name, wanted in ((image, "face.png"), (model, "model")):
         if wanted == name and not (place / name).exists():
             place.give(name)
-    return [*words("generate --label fear --steps 1 --seed 0 --quiet --device cpu"), image, "--checkpoint", model, "--out", out, *more]  # fmt: skip
+    asked = words("generate --label fear --steps 1 --seed 0 --quiet --device cpu")
+    return [*asked, image, "--checkpoint", model, "--out", out, *more]
 
 
 def preview(folder: str = "films", *more: str) -> list[str]:
@@ -155,7 +158,19 @@ def edit_json(path: Path, edit: Callable[[Any], Any]) -> None:
 def not_json(rng: random.Random, path: Path) -> None:
     """Make a JSON file one that no parser takes, or that holds something else."""
     text = path.read_text(encoding="utf-8")
-    cuts = [text[: len(text) // 2], "", " \n", "{", "null", "[]", "3", '"text"', "NaN", text + "}", text.replace('"', "'")]
+    cuts = [
+        text[: len(text) // 2],
+        "",
+        " \n",
+        "{",
+        "null",
+        "[]",
+        "3",
+        '"text"',
+        "NaN",
+        text + "}",
+        text.replace('"', "'"),
+    ]
     choice = rng.randrange(len(cuts) + 4)
     if choice < len(cuts):
         path.write_text(cuts[choice], encoding="utf-8")

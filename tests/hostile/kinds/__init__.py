@@ -1,6 +1,6 @@
 """The kinds, a module for each sort of input; importing this package enters them all into `sample.KINDS`."""
 
-from . import (  # noqa: F401
+from . import (
     beside,
     caches,
     checkpoints,
@@ -15,3 +15,19 @@ from . import (  # noqa: F401
     tables,
     weights,
 )
+
+__all__ = [
+    "beside",
+    "caches",
+    "checkpoints",
+    "films",
+    "flows",
+    "folders",
+    "options",
+    "outputs",
+    "pictures",
+    "published",
+    "runs",
+    "tables",
+    "weights",
+]

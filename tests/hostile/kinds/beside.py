@@ -1,4 +1,4 @@
-"""`recipe.json` and `metrics.json` beside a model, and JSON that other commands left: what `lfdm info` and others print."""
+"""`recipe.json` and `metrics.json` beside a model, and JSON that other commands left."""
 
 import json
 

@@ -1,5 +1,6 @@
 """What the library keeps for itself: counts of frames, decoded frames, training clips. Damaged, it is made anew."""
 
+import hashlib
 import json
 import os
 
@@ -19,15 +20,9 @@ def filled(place) -> None:
         found = film.stat()
         counts[str(film)] = [found.st_size, found.st_mtime_ns, 4]
     text = json.dumps({"format": 1, "clips": counts})
-    name = index_name(place / "films", place / "films/clips.csv")
+    name = hashlib.sha256(os.fsencode(place / "films")).hexdigest()[:24]
     (place / "cache/index").mkdir(parents=True)
-    (place / f"cache/index/{name}").write_text(text)
-
-
-def index_name(*paths) -> str:
-    import hashlib
-
-    return hashlib.sha256(os.fsencode("\0".join(map(str, paths)))).hexdigest()[:24] + ".json"
+    (place / f"cache/index/{name}.json").write_text(text)
 
 
 def through(place) -> Sample:

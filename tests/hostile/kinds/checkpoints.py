@@ -33,7 +33,9 @@ def config_value_of_the_judge(rng, place):
         put(values, rng.choice(leaves(values)), rng.choice(STRANGE))
 
     edit_json(place / "model/judge/config.json", edit)
-    return Sample("evaluate model --clips 2 --stage two --steps 1 --quiet --out figures.json".split(), ("figures.json",))
+    return Sample(
+        "evaluate model --clips 2 --stage two --steps 1 --quiet --out figures.json".split(), ("figures.json",)
+    )
 
 
 @kind
@@ -95,7 +97,9 @@ def config_nested_deeper_than_a_stack(rng, place):
 def config_of_another_kind_or_format(rng, place):
     place.give("model")
     name = rng.choice(["kind", "format_version"])
-    edit_json(place / CONFIG, lambda values: values | {name: rng.choice([None, [], {}, "", "VideoClassifier", 99, -1, 1.5])})
+    edit_json(
+        place / CONFIG, lambda values: values | {name: rng.choice([None, [], {}, "", "VideoClassifier", 99, -1, 1.5])}
+    )
     return use(rng, place, (2,))
 
 
@@ -120,7 +124,18 @@ def labels_that_are_paths(rng, place):
     place.give("face.png")
     name = rng.choice(["../escaped", "/tmp/escaped", "a/b", "..", "CON", "x" * 300, "ünï ☃", "a\\b", "-rf"])
     edit_json(place / CONFIG, lambda values: values | {"labels": [name, *values["labels"][1:]]})
-    arguments = ["generate", "face.png", "--label=all", "--steps", "1", "--quiet", "--checkpoint", "model", "--out", "o/v.gif"]
+    arguments = [
+        "generate",
+        "face.png",
+        "--label=all",
+        "--steps",
+        "1",
+        "--quiet",
+        "--checkpoint",
+        "model",
+        "--out",
+        "o/v.gif",
+    ]
     return Sample(arguments, ("o",))
 
 
@@ -129,7 +144,9 @@ def no_checkpoint_at_all(rng, place):
     place.give("face.png")
     (place / "empty").mkdir()
     (place / "link").symlink_to("nowhere")
-    name = rng.choice(["empty", "link", "face.png", "none", ".", "", "hub/none", "a:b", "~nobody/x", "x" * 300, "empty/../none"])
+    name = rng.choice(
+        ["empty", "link", "face.png", "none", ".", "", "hub/none", "a:b", "~nobody/x", "x" * 300, "empty/../none"]
+    )
     if rng.random() < 0.5:
         return Sample(["info", name or "none"], codes=(2,))
     return Sample(generate(place, model=name), ("out.gif",), (2,) if name else (0, 2))

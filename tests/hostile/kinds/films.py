@@ -51,7 +51,9 @@ def film_that_is_a_list_of_others(rng, place):
     """A text that some readers follow to other files: here to a film that is no business of this folder."""
     place.give("plain")
     secret = place.give("film.mp4", "elsewhere/secret.mp4")
-    text = rng.choice(["ffconcat version 1.0\nfile {}\n", "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"])
+    text = rng.choice(
+        ["ffconcat version 1.0\nfile {}\n", "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1,\n{}\n#EXT-X-ENDLIST\n"]
+    )
     name = rng.choice(["list.mp4", "list.avi", "list.mkv", "list.webm", "list.mov"])
     (place / f"plain/fear/{name}").write_text(text.format(os.path.relpath(secret, place / "plain/fear")))
     return Sample(preview("plain"), LOOK, (2,))
@@ -70,7 +72,7 @@ def film_without_pictures_or_of_one(rng, place):
 
 @kind
 def gif_of_unequal_times(rng, place):
-    """One frame stands for minutes: repeating it at the pace of the shortest would fill the memory of small machines."""
+    """One frame stands for minutes: at the pace of the shortest it is repeated until memory is full."""
     place.give("plain")
     frames = [Image.fromarray(np.full((16, 16, 3), 40 * i, dtype=np.uint8)) for i in range(4)]
     times = [rng.choice([0, 10, 20, 655_350]) for _ in frames]
@@ -100,7 +102,9 @@ def frames_of_which_one_is_broken(rng, place):
 def film_with_an_odd_name(rng, place):
     """A right film is read whatever its name is."""
     place.give("plain")
-    name = rng.choice(["a b.mp4", "12:30.mp4", "ünï ☃.mp4", "-o.mp4", "%s.mp4", "a'b\".mp4", "x" * 200 + ".mp4", "A.MP4"])
+    name = rng.choice(
+        ["a b.mp4", "12:30.mp4", "ünï ☃.mp4", "-o.mp4", "%s.mp4", "a'b\".mp4", "x" * 200 + ".mp4", "A.MP4"]
+    )
     shutil.copy(place.world / "film.mp4", place / f"plain/fear/{name}")
     return Sample(preview("plain"), LOOK, (0,))
 

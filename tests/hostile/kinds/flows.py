@@ -15,7 +15,9 @@ def one(rng, place, folder: str, pattern: str):
 
 @kind
 def flow_file_cut_short_or_replaced(rng, place):
-    folder, pattern = rng.choice([("flo", "*_flow/*.flo"), ("kitti", "*_flow/*.png"), ("films", "*.npz"), ("flo", "*_visible/*.png")])
+    folder, pattern = rng.choice(
+        [("flo", "*_flow/*.flo"), ("kitti", "*_flow/*.png"), ("films", "*.npz"), ("flo", "*_visible/*.png")]
+    )
     path = one(rng, place, folder, pattern)
     rng.choice([cut, replace_by])(rng, path)
     return Sample(preview(folder), LOOK, seconds=8)
@@ -63,7 +65,9 @@ def flow_of_too_few_frames(rng, place):
 @kind
 def arrays_of_another_shape_or_type(rng, place):
     path = one(rng, place, "films", "*.npz")
-    shape = rng.choice([(2, 4, 32, 32), (2, 4, 16, 16), (2, 1, 32, 32), (3, 4, 32, 32), (2, 4, 32), (2, 4, 0, 0), (0,), ()])
+    shape = rng.choice(
+        [(2, 4, 32, 32), (2, 4, 16, 16), (2, 1, 32, 32), (3, 4, 32, 32), (2, 4, 32), (2, 4, 0, 0), (0,), ()]
+    )
     dtype = rng.choice([np.float32, np.float16, np.complex64, np.uint8, bool, "U4", "M8[s]"])
     arrays = {"flow": np.zeros(shape, dtype), "visible": np.ones((1, *shape[1:]), np.float32)}
     if rng.random() < 0.2:

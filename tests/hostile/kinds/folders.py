@@ -74,7 +74,9 @@ def folder_in_another_layout(rng, place):
 @kind
 def folder_with_odd_names(rng, place):
     """Right films under odd labels are read, and their names are printed without harm."""
-    name = rng.choice(["two words", "ünï ☃", "-rf", "a\x1b[31mb", "%s", "a'b", "x" * 200, "a\nb", os.fsdecode(b"\xff\xfe")])
+    name = rng.choice(
+        ["two words", "ünï ☃", "-rf", "a\x1b[31mb", "%s", "a'b", "x" * 200, "a\nb", os.fsdecode(b"\xff\xfe")]
+    )
     place.give("plain")
     shutil.move(place / "plain/fear", place / "plain" / name)
     codes = (0,) if name.isprintable() else (0, 2)

@@ -50,7 +50,9 @@ def output_that_is_no_file(rng, place):
 @kind
 def output_where_no_folder_can_be(rng, place):
     place.give("face.png")
-    name = rng.choice(["face.png/out.gif", "a\x00b.gif", "x" * 300 + ".gif", "nowhere/" * 40 + "x" * 300 + ".gif", "", "."])
+    name = rng.choice(
+        ["face.png/out.gif", "a\x00b.gif", "x" * 300 + ".gif", "nowhere/" * 40 + "x" * 300 + ".gif", "", "."]
+    )
     return Sample(generate(place, out=name), ("nowhere",), (2,))
 
 
@@ -65,11 +67,19 @@ def two_outputs_of_one_name(rng, place):
     place.give("face.png", "a/face.png")
     place.give("face.png", "b/face.png")
     place.give("face.png")
-    both = rng.choice([["--out", "same.png", "--sheet", "same.png"], ["--out", "o.gif", "--out", "o.gif"], ["--out", "o.gif", "--out", "./o.gif"]])
+    both = rng.choice(
+        [
+            ["--out", "same.png", "--sheet", "same.png"],
+            ["--out", "o.gif", "--out", "o.gif"],
+            ["--out", "o.gif", "--out", "./o.gif"],
+        ]
+    )
     place.give("model")
     images = ["a/face.png"] if "--sheet" in both else rng.choice([["a/face.png"], ["a/face.png", "b/face.png"]])
     arguments = ["generate", *images, "--label", "fear", "--steps", "1", "--quiet", "--checkpoint", "model", *both]
-    return Sample(arguments, ("same.png", "o.gif", "o-face.gif", "o-face-1.gif", "o-1.gif", "o-face-2.gif", "o-face-3.gif"))
+    return Sample(
+        arguments, ("same.png", "o.gif", "o-face.gif", "o-face-1.gif", "o-1.gif", "o-face-2.gif", "o-face-3.gif")
+    )
 
 
 @kind

@@ -25,7 +25,12 @@ def states_cut_short_or_replaced(rng, place):
 def states_of_too_few_parts(rng, place):
     """Right files of another model."""
     both(place)
-    odd = [CONVERT, "convert dm.pth lfae.pth --out new".split(), "convert lfae.pth lfae.pth --out new".split(), "convert lfae.pth --out new".split()]
+    odd = [
+        CONVERT,
+        "convert dm.pth lfae.pth --out new".split(),
+        "convert lfae.pth lfae.pth --out new".split(),
+        "convert lfae.pth --out new".split(),
+    ]
     return Sample(list(rng.choice(odd)), codes=(2,), seconds=30)
 
 
@@ -65,7 +70,16 @@ def states_of_another_structure(rng, place):
     import torch
 
     both(place)
-    odd = [[], 3, None, torch.zeros(3), {"generator": 3}, {"generator": {"a": 3}}, {3: {}}, {"generator": {3: torch.zeros(1)}}]
+    odd = [
+        [],
+        3,
+        None,
+        torch.zeros(3),
+        {"generator": 3},
+        {"generator": {"a": 3}},
+        {3: {}},
+        {"generator": {3: torch.zeros(1)}},
+    ]
     torch.save(rng.choice(odd), place / rng.choice(["lfae.pth", "dm.pth"]))
     return Sample(list(CONVERT), codes=(2,))
 
@@ -75,7 +89,10 @@ def states_in_an_archive_of_something_else(rng, place):
     both(place)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(rng.choice(["a.txt", "archive/data.pkl", "../escaped", "archive/version"]), rng.choice([b"", b"3\n", b"\x80\x02}."]))
+        archive.writestr(
+            rng.choice(["a.txt", "archive/data.pkl", "../escaped", "archive/version"]),
+            rng.choice([b"", b"3\n", b"\x80\x02}."]),
+        )
     (place / "dm.pth").write_bytes(buffer.getvalue())
     return Sample(list(CONVERT), codes=(2,))
 
@@ -88,7 +105,9 @@ def vectors_of_labels_that_do_not_fit(rng, place):
     both(place)
     shape = rng.choice([(768,), (3,), (768, 2), ()])
     names = rng.choice([["anger"], ["anger", "fear"], ["a\x1b[31m"], []])
-    save_file({name: np.full(shape, rng.choice([0, np.nan]), np.float32) for name in names}, place / "vectors.safetensors")
+    save_file(
+        {name: np.full(shape, rng.choice([0, np.nan]), np.float32) for name in names}, place / "vectors.safetensors"
+    )
     if rng.random() < 0.4:
         rng.choice([cut, replace_by])(rng, place / "vectors.safetensors")
     return Sample([*CONVERT, "--label-vectors", "vectors.safetensors"], codes=(2,), seconds=15)

@@ -82,7 +82,17 @@ def recipe_that_is_no_json(rng, place):
 def log_that_is_no_table(rng, place):
     place.give_run()
     text = (place / "run/log.csv").read_text()
-    odd = ["", "step\n", "a,b\n1,2\n", "step,loss\nmany,1\n", text.replace("step", "stp"), text + "1\x00,2\n", '"' + text, text * 2, "step\nnan\n"]
+    odd = [
+        "",
+        "step\n",
+        "a,b\n1,2\n",
+        "step,loss\nmany,1\n",
+        text.replace("step", "stp"),
+        text + "1\x00,2\n",
+        '"' + text,
+        text * 2,
+        "step\nnan\n",
+    ]
     (place / "run/log.csv").write_text(rng.choice(odd))
     return resumed()
 
@@ -115,7 +125,9 @@ def another_run_where_one_is_named(rng, place):
 @kind
 def options_of_a_run_that_contradict_it(rng, place):
     place.give_run()
-    more = rng.choice(["--steps 3", "--batch-size 3", "--data.size 64", "--model.num-labels 3", "--seed 9", "--precision bf16"])
+    more = rng.choice(
+        ["--steps 3", "--batch-size 3", "--data.size 64", "--model.num-labels 3", "--seed 9", "--precision bf16"]
+    )
     return Sample([*RESUME, *more.split()], ("run", "cache"))
 
 
@@ -133,7 +145,9 @@ def mistake_that_must_not_block_the_folder(rng, place):
     """Refused, then corrected: the second command works."""
     place.give("plain")
     start = "train judge --preset tiny --steps 1 --data.name folder --out run".split()
-    wrong = rng.choice(["--data.root nowhere", "--data.root plain --learning-rate 0", "--data.root plain --batch-size 0"])
+    wrong = rng.choice(
+        ["--data.root nowhere", "--data.root plain --learning-rate 0", "--data.root plain --batch-size 0"]
+    )
     if rng.random() < 0.3:
         start, wrong = "train judge --preset tiny --steps 1 --out run".split(), "--model.channels 0 0"
     right = "train judge --preset tiny --steps 1 --out run".split()
@@ -165,5 +179,7 @@ def recipe_of_a_model_that_is_measured(rng, place):
 @kind
 def log_beside_a_recipe_of_a_single_number(rng, place):
     place.give_run()
-    (place / "run/recipe.json").write_text(json.dumps(rng.choice([3, [], {}, {"config": 3}, {"config": []}, {"config": {}}])))
+    (place / "run/recipe.json").write_text(
+        json.dumps(rng.choice([3, [], {}, {"config": 3}, {"config": []}, {"config": {}}]))
+    )
     return resumed((2,))

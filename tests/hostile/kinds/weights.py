@@ -10,7 +10,7 @@ import numpy as np
 from ..sample import Place, Sample, cut, generate, kind, replace_by
 
 WEIGHTS = "model/model.safetensors"
-SIZES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1, "F8_E4M3": 1, "C64": 8}  # fmt: skip
+OTHER_TYPES = {"BOOL": 1, "I8": 1, "U8": 1, "I16": 2, "I32": 4, "I64": 8, "F8_E4M3": 1, "C64": 8}  # bytes of a value
 
 
 def read(path: Path) -> tuple[dict[str, Any], bytearray]:
@@ -91,7 +91,9 @@ def weights_that_are_no_numbers(rng, place):
     """Not-a-number or infinite, in one place or everywhere."""
     place.give("model")
     header, data = read(place / WEIGHTS)
-    names = [name for name in header if name != "__metadata__" and header[name]["dtype"] == "F32" and header[name]["shape"]]
+    names = [
+        name for name in header if name != "__metadata__" and header[name]["dtype"] == "F32" and header[name]["shape"]
+    ]
     start, end = header[rng.choice(sorted(names))]["data_offsets"]
     values = np.frombuffer(bytes(data[start:end]), "<f4").copy()
     where = rng.choice([slice(None), slice(0, 1), slice(-1, None)])
@@ -106,14 +108,14 @@ def weights_of_another_type(rng, place):
     """Truth values, whole numbers, eight bits, complex numbers under the right name and shape."""
     place.give("model")
     header, data = read(place / WEIGHTS)
-    dtype = rng.choice(["BOOL", "I8", "U8", "I16", "I32", "I64", "F8_E4M3", "C64"])
+    dtype = rng.choice(sorted(OTHER_TYPES))
     name, made, offset = some_tensor(rng, header), bytearray(), 0
     for key in (k for k in sorted(header, key=lambda k: header[k].get("data_offsets", [0])) if k != "__metadata__"):
         start, end = header[key]["data_offsets"]
         content = bytes(data[start:end])
         if key == name:
             header[key]["dtype"] = dtype
-            content = bytes(int(np.prod(header[key]["shape"])) * SIZES[dtype])
+            content = bytes(int(np.prod(header[key]["shape"])) * OTHER_TYPES[dtype])
         header[key]["data_offsets"] = [offset, offset + len(content)]
         made, offset = made + content, offset + len(content)
     write(place / WEIGHTS, header, made)
