@@ -48,7 +48,7 @@ def recipe_that_is_a_pipe_a_folder_or_a_dead_link(rng, place):
     path = place / which(rng)
     path.unlink()
     rng.choice([fifo, lambda p: p.mkdir(), lambda p: p.symlink_to("nowhere"), lambda p: p.symlink_to(p.name)])(path)
-    return Sample(["info", "model"], seconds=8)
+    return Sample(["info", "model"], seconds=20)
 
 
 @kind

@@ -35,7 +35,7 @@ def film_that_is_none(rng, place):
     name = rng.choice(FILMS)
     among_others(place, name)
     replace_by(rng, place / f"plain/fear/{name}")
-    return Sample(preview("plain"), LOOK, seconds=8)
+    return Sample(preview("plain"), LOOK, seconds=20)
 
 
 @kind
@@ -95,7 +95,7 @@ def frames_of_which_one_is_broken(rng, place):
     folder = place.give("stills", "plain/fear/frames")
     path = rng.choice(sorted(folder.iterdir()))
     rng.choice([cut, replace_by, lambda _, path: fifo(path)])(rng, path)
-    return Sample(preview("plain"), LOOK, seconds=8)
+    return Sample(preview("plain"), LOOK, seconds=20)
 
 
 @kind

@@ -20,7 +20,7 @@ def flow_file_cut_short_or_replaced(rng, place):
     )
     path = one(rng, place, folder, pattern)
     rng.choice([cut, replace_by])(rng, path)
-    return Sample(preview(folder), LOOK, seconds=8)
+    return Sample(preview(folder), LOOK, seconds=20)
 
 
 @kind
@@ -118,4 +118,4 @@ def archive_that_is_damaged_inside(rng, place):
 def flow_that_is_a_pipe(rng, place):
     folder, pattern = rng.choice([("flo", "*_flow/*.flo"), ("kitti", "*_flow/*.png"), ("films", "*.npz")])
     fifo(one(rng, place, folder, pattern))
-    return Sample(preview(folder), LOOK, seconds=8)
+    return Sample(preview(folder), LOOK, seconds=20)

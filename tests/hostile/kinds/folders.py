@@ -49,7 +49,7 @@ def folder_with_what_is_no_file(rng, place):
         path.symlink_to("nowhere")
     else:
         path.mkdir()
-    return Sample(preview("plain"), LOOK, seconds=8)
+    return Sample(preview("plain"), LOOK, seconds=20)
 
 
 @kind

@@ -52,7 +52,7 @@ def number_of_a_training_that_is_odd(rng, place):
         "--out=run",
         f"{option}={value}",
     ]
-    return Sample(arguments, ("run", "cache"), seconds=20)
+    return Sample(arguments, ("run", "cache"))
 
 
 @kind

@@ -42,9 +42,9 @@ def output_that_is_no_file(rng, place):
         (place / name).mkdir()
     kind_of = rng.choice(["pipe", "folder"])
     if rng.random() < 0.5:
-        return Sample(generate(place, out=f"{kind_of}.gif"), codes=(2,), seconds=10)
+        return Sample(generate(place, out=f"{kind_of}.gif"), codes=(2,), seconds=20)
     arguments = f"evaluate model --data faces --clips 2 --stage one --quiet --out {kind_of}.json".split()
-    return Sample(arguments, codes=(2,), seconds=10)
+    return Sample(arguments, codes=(2,), seconds=20)
 
 
 @kind
@@ -105,7 +105,7 @@ def export_where_something_is_in_the_way(rng, place):
     rng.choice([lambda p: p.write_bytes(b""), lambda p: p.mkdir(), lambda p: p.symlink_to("nowhere"), fifo])(film)
     command = "data export faces --clips 4 --size 32 --num-frames 4 --flow npz --out films".split()
     name = film.relative_to(place.folder).as_posix()
-    return Sample(command, (name, "films/clips.csv", "films/export.json"), seconds=10)
+    return Sample(command, (name, "films/clips.csv", "films/export.json"), seconds=20)
 
 
 @kind

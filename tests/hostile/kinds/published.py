@@ -18,7 +18,7 @@ def both(place) -> None:
 def states_cut_short_or_replaced(rng, place):
     both(place)
     rng.choice([cut, replace_by])(rng, place / rng.choice(["lfae.pth", "dm.pth"]))
-    return Sample(list(CONVERT), codes=(2,), seconds=15)
+    return Sample(list(CONVERT), codes=(2,), seconds=20)
 
 
 @kind
@@ -31,7 +31,7 @@ def states_of_too_few_parts(rng, place):
         "convert lfae.pth lfae.pth --out new".split(),
         "convert lfae.pth --out new".split(),
     ]
-    return Sample(list(rng.choice(odd)), codes=(2,), seconds=30)
+    return Sample(list(rng.choice(odd)), codes=(2,))
 
 
 @kind
@@ -110,7 +110,7 @@ def vectors_of_labels_that_do_not_fit(rng, place):
     )
     if rng.random() < 0.4:
         rng.choice([cut, replace_by])(rng, place / "vectors.safetensors")
-    return Sample([*CONVERT, "--label-vectors", "vectors.safetensors"], codes=(2,), seconds=15)
+    return Sample([*CONVERT, "--label-vectors", "vectors.safetensors"], codes=(2,), seconds=20)
 
 
 @kind

@@ -9,8 +9,8 @@ RESUME = "train judge --preset tiny --out run --resume".split()
 NEWEST = "run/checkpoints/step_0000002"
 
 
-def resumed(codes=(0, 2), seconds: float = 20) -> Sample:
-    return Sample(list(RESUME), ("run", "cache"), codes, seconds=seconds)
+def resumed(codes=(0, 2)) -> Sample:
+    return Sample(list(RESUME), ("run", "cache"), codes)
 
 
 @kind

@@ -11,7 +11,7 @@ TABLE = "films/clips.csv"
 def table_cut_short_or_replaced(rng, place):
     place.give("films")
     rng.choice([cut, replace_by])(rng, place / TABLE)
-    return Sample(preview(), LOOK, seconds=8)
+    return Sample(preview(), LOOK, seconds=20)
 
 
 @kind
@@ -99,7 +99,7 @@ def table_that_lists_what_is_no_clip(rng, place):
     name = rng.choice(["face.png", "pipe.mp4", "dead.mp4", "clips.csv", "anger", "/dev/null", "../films/nowhere.mp4"])
     with open(place / TABLE, "a", encoding="utf-8") as file:
         file.write(f"{name},train,0,anger,7\n")
-    return Sample(preview(), LOOK, seconds=8)
+    return Sample(preview(), LOOK, seconds=20)
 
 
 @kind
