@@ -122,6 +122,7 @@ def test_success_without_a_result_is_caught(folder):
 
 def test_a_film_of_one_colour_and_half_a_film_are_caught(folder):
     assert "out.gif: is of one colour" in judged(folder, lambda: picture(folder / "out.gif", constant=True), 0, "")
+    (folder / "out.gif").unlink()
     assert not judged(folder, lambda: picture(folder / "out.gif", constant=True), 0, "", uniform=True)
     assert "out.gif cannot be read" in judged(folder, lambda: (folder / "out.gif").write_bytes(b"GIF89a"), 0, "")
 
