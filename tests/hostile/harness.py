@@ -128,9 +128,10 @@ class Shell:
     def __init__(self, environment: dict[str, str]):
         self.environment = environment
         load = "import time, lfdm_lite.cli, lfdm_lite.training; print(flush=True); time.sleep(60)"
+        began = time.monotonic()
         with subprocess.Popen([sys.executable, "-c", load], stdout=-1, env=self.all(Sample([])), cwd=ROOT) as process:
             process.stdout.readline()
-            self.base = Watch(process.pid, 0).base
+            self.start, self.base = time.monotonic() - began, Watch(process.pid, 0).base
             process.kill()
 
     def all(self, sample: Sample) -> dict[str, str]:
@@ -143,7 +144,7 @@ class Shell:
             shlex.join([*lfdm, *arguments]) + f" >{shlex.quote(str(said / 'out'))} 2>{shlex.quote(str(said / 'err'))}"
         )
         process = subprocess.Popen(["sh", "-c", line], cwd=folder, env=self.all(sample))
-        watch, stopped = Watch(process.pid, sample.seconds, self.base), ""
+        watch, stopped = Watch(process.pid, sample.seconds + self.start, self.base), ""
         while process.poll() is None and not stopped:
             time.sleep(GLANCE)
             stopped = watch.complaint()

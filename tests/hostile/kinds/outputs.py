@@ -78,7 +78,8 @@ def two_outputs_of_one_name(rng, place):
     images = ["a/face.png"] if "--sheet" in both else rng.choice([["a/face.png"], ["a/face.png", "b/face.png"]])
     arguments = ["generate", *images, "--label", "fear", "--steps", "1", "--quiet", "--checkpoint", "model", *both]
     return Sample(
-        arguments, ("same.png", "o.gif", "o-face.gif", "o-face-1.gif", "o-1.gif", "o-face-2.gif", "o-face-3.gif")
+        arguments,
+        ("same.png", "o.gif", "o-0.gif", "o-face.gif", "o-face-1.gif", "o-1.gif", "o-face-2.gif", "o-face-3.gif"),
     )
 
 
