@@ -1,14 +1,28 @@
-"""`python -m tests.hostile [FIRST [LAST]]` runs these samples again and prints what is wrong with each."""
+"""`python -m tests.hostile [NUMBER | WORD ...]` runs samples and prints what is wrong with each.
+
+A number is one sample; a word stands for the first two of each kind with that word in its name or its module's. Without
+any, the 150 of a usual run.
+"""
 
 import sys
 import tempfile
 from pathlib import Path
 
+from .sample import KINDS
 from .session import Session, name_of
 
 
-def main(first: int = 0, last: int | None = None) -> int:
-    numbers = range(first, (first if last is None else last) + 1) if len(sys.argv) > 1 else range(150)
+def numbers_of(word: str) -> list[int]:
+    if word.isdigit():
+        return [int(word)]
+    named = [
+        i for i, (name, make) in enumerate(KINDS.items()) if word in f"{make.__module__.rpartition('.')[2]} {name}"
+    ]
+    return [*named, *(i + len(KINDS) for i in named)]
+
+
+def main(words: list[str]) -> int:
+    numbers = [number for word in words for number in numbers_of(word)] or list(range(150))
     with tempfile.TemporaryDirectory() as folder:
         session, bad = Session(Path(folder), numbers), 0
         try:
@@ -25,4 +39,4 @@ def main(first: int = 0, last: int | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    sys.exit(main(sys.argv[1:]))

@@ -117,9 +117,9 @@ class Server:
         return Ending(code, *words(said), stopped)
 
     def close(self) -> None:
-        self.connection.close()
         end(self.process.pid)
         self.process.join()
+        self.connection.close()
 
 
 class Shell:

@@ -1,6 +1,7 @@
 """All samples of a run: one after the other in one process, and beside it some through a shell."""
 
 import random
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,7 +26,7 @@ class Session:
         numbers: which samples.
     """
 
-    def __init__(self, folder: Path, numbers: range):
+    def __init__(self, folder: Path, numbers: Sequence[int]):
         home = folder / "home"
         environment = QUIET | {"HOME": str(home), "LFDM_CACHE": str(home / "cache"), "HF_HOME": str(home / "hub")}
         for name in ("home", "world", "said"):
