@@ -72,7 +72,7 @@ serve: book ## build the book and show it at http://localhost:8000
 
 run-notebooks: $(ENV) ## after editing chapters/*.py: write the .ipynb, run them, store the outputs
 	$(PY) -m jupytext --to ipynb --update chapters/[0-9]*.py
-	$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
+	MATPLOTLIBRC=/dev/null $(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
 		--ExecutePreprocessor.store_widget_state=False --CoalesceStreamsPreprocessor.enabled=True chapters/[0-9]*.ipynb
 
 clean: ## remove what these commands wrote, except .venv

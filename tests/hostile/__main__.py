@@ -22,7 +22,7 @@ def numbers_of(word: str) -> list[int]:
 
 
 def main(words: list[str]) -> int:
-    numbers = [number for word in words for number in numbers_of(word)] or list(range(150))
+    numbers = sorted({number for word in words for number in numbers_of(word)}) or list(range(150))
     with tempfile.TemporaryDirectory() as folder:
         session, bad = Session(Path(folder), numbers), 0
         try:
