@@ -5,7 +5,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 PY ?= $(VENV)/bin/python
+TOOK = $(PY) -m tests.took# runs a stage and notes its minutes, for the budgets
 WORKERS ?= 2
+HOSTILE ?= 150
 PICTURES ?= $(wordlist 1,2,$(sort $(wildcard assets/examples/*.png)))
 
 # Only the environment that this Makefile makes is also installed by it.
@@ -20,35 +22,38 @@ help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
 demo: $(ENV) ## example pictures and six labels become videos, in out/demo
-	$(PY) -m lfdm_lite.cli generate $(PICTURES) --label all --seed 0 --scale 3 \
+	$(TOOK) install/demo $(PY) -m lfdm_lite.cli generate $(PICTURES) --label all --seed 0 --scale 3 \
 		--out out/demo/clip.gif --out out/demo/clip.mp4 --sheet out/demo/sheet.png
 
-test: lint unit notebooks book ## everything that is checked
+test: lint unit notebooks book ## everything that is checked, and what it took
+	$(PY) -m tests.budgets
 
 env: $(ENV) ## make .venv and install the exact versions of constraints.txt
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "Python 3.11 or newer is needed, $(PYTHON) is %d.%d: make PYTHON=..." % sys.version_info[:2])'
 	test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install -c constraints.txt -e '.[all]'
+	$(PYTHON) -m tests.took install/environment $(PY) -m pip install -c constraints.txt -e '.[all]'
 	@touch $@
 
 lint: $(ENV) ## ruff
-	$(PY) -m ruff check .
+	$(TOOK) unit/lint $(PY) -m ruff check .
 
-unit: $(ENV) ## tests of the library and of the repository
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile -m 'not site and not solutions' tests
+unit: $(ENV) ## tests of the library and of the repository, and HOSTILE=150 broken or odd inputs
+	OMP_NUM_THREADS=1 $(TOOK) unit/tests $(PY) -m pytest -n $(WORKERS) --dist loadfile \
+		-m 'not site and not solutions and not hostile' tests
+	$(TOOK) hostile $(PY) -m pytest -m hostile tests/hostile --hostile $(HOSTILE)
 
 pairs: $(ENV) ## do notebooks and their .py say the same?
 	$(PY) -m pytest tests/test_house.py -k pair
 
 notebooks: $(ENV) ## run every chapter, compare with its stored outputs, and run its solutions
-	$(PY) -m pytest --nbval chapters
-	$(PY) -m pytest -m solutions tests/test_chapters.py
+	$(TOOK) chapters $(PY) -m pytest --nbval chapters
+	$(TOOK) solutions $(PY) -m pytest -m solutions tests/test_chapters.py
 
 book: $(ENV) ## build the book to _build/html, warnings are errors
-	$(PY) -m jupyter book build . --config jupyter-book.yml -W -n --keep-going
-	$(PY) -m pytest tests/test_site.py
+	$(TOOK) book/build $(PY) -m jupyter book build . --config jupyter-book.yml -W -n --keep-going
+	$(TOOK) book/pages $(PY) -m pytest tests/test_site.py
 
 lab: $(ENV) ## open the chapters in JupyterLab
 	$(PY) -m jupyterlab chapters/
@@ -67,7 +72,7 @@ serve: book ## build the book and show it at http://localhost:8000
 
 run-notebooks: $(ENV) ## after editing chapters/*.py: write the .ipynb, run them, store the outputs
 	$(PY) -m jupytext --to ipynb --update chapters/[0-9]*.py
-	$(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
+	MATPLOTLIBRC=/dev/null $(PY) -m nbconvert --to notebook --execute --inplace --ExecutePreprocessor.record_timing=False \
 		--ExecutePreprocessor.store_widget_state=False --CoalesceStreamsPreprocessor.enabled=True chapters/[0-9]*.ipynb
 
 clean: ## remove what these commands wrote, except .venv

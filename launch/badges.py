@@ -1,10 +1,11 @@
-"""Launch badges for every chapter: Colab and Binder, with a first cell that installs the package there.
+"""Launch badges for every chapter: Colab and Binder, with a first cell that fetches and installs the book there.
 
     python launch/badges.py https://github.com/NAME/REPOSITORY      put them in, or point them elsewhere
     python launch/badges.py                                         take them out
 
 Badges need an address to open, so the book has none until you name it. Both halves of each pair, `.ipynb` and `.py`,
-get two cells behind the title. The code cell installs the version of this checkout, and does nothing at home.
+get two cells behind the title. The code cell fetches the version of this checkout, installs it and goes to its
+chapters, whose files are beside them then; at home it does nothing.
 """
 
 import argparse
@@ -20,10 +21,16 @@ ROOT = Path(__file__).resolve().parents[1]
 TAG = "launch"  # of the two cells
 
 INSTALL = """\
-import importlib.util
+import os
+import subprocess
+from pathlib import Path
 
-if importlib.util.find_spec("lfdm_lite") is None:  # on Colab or Binder
-    %pip install -q "lfdm_lite[all] @ git+{url}@{version}\""""
+if not Path("../lfdm_lite").is_dir():  # away from the book, as on Colab
+    if not Path("book/lfdm_lite").is_dir():
+        fetch = "git init -q book && cd book && git fetch -q --depth 1 {url} {version} && git checkout -q FETCH_HEAD"
+        subprocess.run(fetch, shell=True, check=True)
+    %pip install -q "./book[all]"
+    os.chdir("book/chapters")"""
 
 
 def main() -> None:

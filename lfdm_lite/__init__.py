@@ -16,6 +16,7 @@ _WHERE = {
     "diffusion": ["DiffusionConfig", "GaussianDiffusion"],
     "samplers": ["guided", "sample"],
     "evaluation.judges": ["VideoClassifier", "VideoClassifierConfig"],
+    "files.assets": ["asset"],
     "files.checkpoints": ["CheckpointError"],
     "pipeline": ["LFDM", "GeneratedVideo"],
 }

@@ -1,0 +1,33 @@
+"""How `pytest --nbval` runs the chapters: the same from every folder, for everyone's settings, cell after cell."""
+
+import os
+
+import pytest
+
+# The ways in which pytest-xdist gives all cells of a notebook to one process, and so to one kernel.
+TOGETHER = ("loadfile", "loadscope")
+
+
+def runs_notebooks(config: pytest.Config) -> bool:
+    return bool(getattr(config.option, "nbval", False) or getattr(config.option, "nbval_lax", False))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """With `-n`, keep the cells of a notebook together."""
+    if not runs_notebooks(config) or not getattr(config.option, "numprocesses", None):
+        return
+    if config.option.dist == "no":  # nothing was asked for; xdist itself would take "load"
+        config.option.dist = "loadfile"
+    elif config.option.dist not in TOGETHER:
+        raise pytest.UsageError(f"--dist {config.option.dist} scatters the cells of a notebook; use --dist loadfile")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name files from the root, and leave a reader's own settings out: stored outputs were made without any."""
+    if runs_notebooks(config):
+        if config.option.nbval_sanitize_with is None:
+            config.option.nbval_sanitize_with = str(config.rootpath / "tests" / "nbval_sanitize.cfg")
+        os.environ["MATPLOTLIBRC"] = os.devnull  # read before a matplotlibrc in the reader's own folder of settings
+        os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
+        os.environ["IPYTHONDIR"] = str(config.rootpath / "_build" / "ipython")
