@@ -1,14 +1,15 @@
 """`lfdm convert`: the authors' checkpoints to ours, and back."""
 
-import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from .common import UsageError, parse
+from .common import UsageError
+from .outputs import CHECKPOINT, output_folder
+from .parsing import parse
+from .terminal import say
 
 
 @dataclass(frozen=True)
@@ -51,23 +52,20 @@ def forth(lfae: Path, dm: Path, options: Convert) -> None:
     for path in (lfae, dm):
         if not path.is_file():
             raise UsageError(f"no file at {path}")
+    output_folder(options.out, fresh=CHECKPOINT)
     paper = paper_model(options.preset, official=True)
     if options.label_vectors is not None:
         vectors = read_label_vectors(options.label_vectors, paper.labels)
     else:
         vectors = compute_label_vectors(paper.labels)
-    with warnings.catch_warnings(record=True) as notes:
-        model = from_official(lfae, dm, paper, vectors)
-    for note in notes:
-        print(f"lfdm: warning: {note.message}", file=sys.stderr)
-    model.save_pretrained(options.out)
-    print(f"{options.preset}: {options.out}")
+    from_official(lfae, dm, paper, vectors).save_pretrained(options.out)
+    say(f"{options.preset}: {options.out}")
 
 
 def back(folder: Path, out: Path) -> None:
     """A checkpoint folder to the authors' files."""
-    from ..official.convert import to_official
+    from ..official.convert import DM_FILE, LFAE_FILE, VECTORS_FILE, to_official
     from ..pipeline import LFDM
 
-    for path in to_official(LFDM.from_pretrained(folder), out):
-        print(path)
+    output_folder(out, reads=[folder], fresh=(LFAE_FILE, DM_FILE, VECTORS_FILE))
+    say(*to_official(LFDM.from_pretrained(folder), out))

@@ -1,15 +1,16 @@
 """`lfdm data`: look at a data set, write it as videos, or prepare one of the paper's for training."""
 
-from collections.abc import Callable
-
-from .common import pick
-from .export import export
-from .prepare import prepare
-from .preview import preview
-
-WHAT: dict[str, Callable[[list[str]], int | None]] = {"preview": preview, "export": export, "prepare": prepare}
+from .export import Export, export
+from .parsing import parse
+from .prepare import Prepare, prepare
+from .preview import Preview, preview
 
 
 def data(arguments: list[str]) -> int | None:
-    what, rest = pick("lfdm data", "WHAT", tuple(WHAT), arguments)
-    return WHAT[what](rest)
+    match parse({"preview": Preview, "export": Export, "prepare": Prepare}, "lfdm data", arguments):
+        case Preview() as options:
+            return preview(options)
+        case Export() as options:
+            return export(options)
+        case Prepare() as options:
+            return prepare(options)

@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from .common import Flag, parse
+from .common import Flag
+from .outputs import output_folder
+from .terminal import say
 
 SHOWN = 20  # lines of a list on the screen; the report has all
 
@@ -33,13 +35,13 @@ class Prepare:
     """End with an error, before anything is written, if something is missing; and at the first broken clip."""
 
 
-def prepare(arguments: list[str]) -> int:
-    options = parse(Prepare, "lfdm data prepare", arguments)
+def prepare(options: Prepare) -> int:
+    output_folder(options.destination, "DST", reads=[options.source])
     from ..data.paper import prepare as library
     from ..data.paper.layouts import survey
 
     found = survey(options.name, options.source)
-    print(found.text(SHOWN), end="\n\n", flush=True)
+    say(found.text(SHOWN), "")
     done = library.prepare(found, options.destination, options.size, options.workers, options.strict)
-    print(done.text(SHOWN))
+    say(done.text(SHOWN))
     return 1 if done.broken else 0

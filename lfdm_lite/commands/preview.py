@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from .clips import Clips, build
-from .common import UsageError, parse
+from .clips import Clips, build, check, is_procedural
+from .common import UsageError
+from .outputs import output_file
+from .terminal import say
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,15 @@ class Preview:
     """Magnification of every pixel; 0 makes pictures of 64 pixels or more."""
 
 
-def preview(arguments: list[str]) -> None:
+def preview(options: Preview) -> None:
     """One row a clip in the still, of each picture; one cell a clip in the film."""
-    options = parse(Preview, "lfdm data preview", arguments)
     if options.frames < 1 or options.scale < 0:
         raise UsageError(f"--frames is {options.frames}, --scale {options.scale}; expected at least 1, and at least 0")
+    check(options.clips, "clip.gif")
+    if not options.out.name:
+        raise UsageError(f"--out {options.out} is a folder; expected the beginning of a name, such as preview")
+    reads = [] if is_procedural(options.clips.name) else [Path(options.clips.name)]
+    png, gif = (output_file(options.out.with_name(options.out.name + end), reads=reads) for end in (".png", ".gif"))
     dataset = build(options.clips)
     import torch
 
@@ -46,14 +52,12 @@ def preview(arguments: list[str]) -> None:
     names = [
         item["label_name"] + (f", subject {people[item['subject']]}" if item["subject"] >= 0 else "") for item in items
     ]
-    png = options.out.with_name(options.out.name + ".png")
     Picture(sheet(clips, names, options.frames, scale), f"{len(items)} clips: {', '.join(names)}").save(png)
-    print(png)
-    gif = options.out.with_name(options.out.name + ".gif")
+    say(f"{options.out}.png")
     film = torch.stack([torch.cat(clip, dim=3) for clip in clips])
     columns = 6 if len(clips[0]) == 1 else 3 if len(items) > 4 else 2
     write_gif(gif, grid_of_clips(film, names, min(len(items), columns), scale), fps=options.clips.fps)
-    print(gif)
+    say(f"{options.out}.gif")
 
 
 def spread(length: int, count: int) -> list[int]:
