@@ -144,6 +144,9 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         strange = {p.dtype for p in self.parameters()} - {torch.float32}
         if strange:
             raise ValueError(f"the weights are {strange.pop()}; sampling needs torch.float32: call .float() first")
+        if torch.get_default_dtype() != torch.float32:
+            default = torch.get_default_dtype()
+            raise ValueError(f"torch's default dtype is {default}; sampling needs torch.float32: set it back first")
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler {sampler!r} is not one of: {', '.join(SAMPLERS)}")
         usable = len(sampling_path(self.diffusion, None, None))  # an eps network does not begin at pure noise

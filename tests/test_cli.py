@@ -316,6 +316,41 @@ def test_a_resumed_run_keeps_the_options_that_it_was_started_with(monkeypatch, t
     assert seen[0][0] == config and seen[0][2] is True
 
 
+def test_of_two_presets_the_last_counts_for_the_defaults_too(monkeypatch):
+    from lfdm_lite import training
+
+    seen = []
+    monkeypatch.setattr(training, "train_judge", lambda *arguments: seen.append(arguments))
+    words = "train judge --preset=faces32 --out a --steps 9 --preset tiny --out b"
+    assert main(words.split()) == 0
+    config, out, _ = seen[0]
+    tiny = training.PRESETS["tiny"].judge
+    assert config.data == tiny.data and config.model == tiny.model and config.optim.steps == 9 and str(out) == "b"
+    assert tiny.data != training.PRESETS["faces32"].judge.data
+
+
+def test_the_run_of_another_stage_is_named_as_such(capsys, tmp_path):
+    from dataclasses import asdict
+
+    from lfdm_lite import training
+
+    (tmp_path / "run").mkdir()
+    recipe = json.dumps({"config": asdict(training.PRESETS["tiny"].decoder)})
+    (tmp_path / "run" / "recipe.json").write_text(recipe)
+    said = fails(capsys, "train", "autoencoder", "--preset", "tiny", "--out", "run", "--resume")
+    assert said == "run holds a run of `lfdm train decoder`; name its stage, or another --out"
+
+
+@pytest.mark.parametrize("stage", ["autoencoder", "diffusion", "decoder", "judge"])
+def test_every_stage_has_help_with_the_defaults_of_its_preset(capsys, stage):
+    from lfdm_lite import training
+
+    assert main(["train", stage, "--preset", "tiny", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    steps = getattr(training.PRESETS["tiny"], stage).optim.steps
+    assert "The defaults are those of --preset tiny." in said and f"(default: {steps})" in said
+
+
 # ---------------------------------------------------------------- info, data
 
 

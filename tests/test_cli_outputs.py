@@ -239,6 +239,16 @@ def test_a_null_character_is_said(capsys):
     assert "null character" in fails(capsys, "generate", "a\0.png", "--label", "fear")
 
 
+def test_folders_in_the_environment_may_begin_at_home(monkeypatch, tmp_path):
+    from lfdm_lite.commands.common import default_checkpoint
+    from lfdm_lite.data.folders.clip_index import cache_folder
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("LFDM_CACHE", "~/kept")
+    monkeypatch.setenv("LFDM_CHECKPOINT", "~/model")
+    assert cache_folder(True) == tmp_path / "kept" and default_checkpoint() == tmp_path / "model"
+
+
 # ---------------------------------------------------------------- devices
 
 

@@ -206,6 +206,15 @@ def test_weights_in_another_precision_are_refused_in_words(image, dtype):
         run(tiny_model().to(dtype), image, "fear")
 
 
+def test_another_default_precision_of_torch_is_refused_in_words(model, image):
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(ValueError, match="default dtype is torch.float64; sampling needs torch.float32"):
+            run(model, image, "fear")
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
 def test_weights_that_are_no_numbers_are_not_painted(image):
     model = tiny_model()
     next(model.unet.parameters()).data.fill_(float("nan"))
