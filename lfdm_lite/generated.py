@@ -13,9 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .files.media import check_rate
 from .files.pictures import MAX_PIXELS
 from .files.places import check_place
+from .files.rates import check_rate
 from .inputs import Number, real_number, whole_number
 
 SUFFIXES = (".gif", ".mp4", ".png")
@@ -138,7 +138,7 @@ def check_saving(path: str | Path, shape: Sequence[int], fps: Number = 8, scale:
         raise ValueError(f"cannot save a video as {path}: it is a link to {place}, whose name must end in {suffix} too")
     scale, fps = whole_number("scale", scale, 1), real_number("fps", fps)
     if suffix != ".png":
-        fps = check_rate(path, fps)
+        check_rate(path, fps)
     count, _, frames, height, width = shape
     pixels = count * height * width * (SHEET_FRAMES if suffix == ".png" else frames)
     if pixels * scale**2 > MAX_PIXELS:

@@ -100,6 +100,7 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         Source: LFDM, inference.
         """
         how = self.sampling(num_frames, guidance_scale, sampler, steps, seed)
+        num_frames, scale, steps, seed = how.num_frames, how.guidance_scale, how.steps, how.seed
         label = self.label_indices(label)
         source, label = pair_up(self.prepare_images(image), label)
         source, label = source.to(self.device), label.to(self.device)
@@ -107,26 +108,21 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         with evaluation_mode(self):
             features = self.autoencoder.encode(source)
             size = self.image_size // self.autoencoder.config.latent_stride
-            shape = (len(source), self.unet.config.channels, how.num_frames, size, size)
-            denoise = guided(self.unet, features, label, how.guidance_scale)
+            shape = (len(source), self.unet.config.channels, num_frames, size, size)
+            denoise = guided(self.unet, features, label, scale)
             x0 = sample(
                 self.diffusion,
                 denoise,
                 shape,
-                sampler=how.sampler,
-                steps=how.steps,
-                generator=clip_generators(how.seed, len(source)),
+                sampler=sampler,
+                steps=steps,
+                generator=clip_generators(seed, len(source)),
                 progress=progress,
             )
-            if not x0.isfinite().all():
-                raise ValueError(
-                    f"what was sampled is not finite: guidance_scale {how.guidance_scale:g} is too large for it, "
-                    "or its weights hold something that is no number"
-                )
             motion = self.diffusion.unpack_motion(x0)
             video = self.autoencoder.decode(source, motion)
         names = [self.labels[i] for i in label.tolist()]
-        return GeneratedVideo(video.cpu(), motion.flow.cpu(), motion.occlusion.cpu(), names, source.cpu(), how.seed)
+        return GeneratedVideo(video.cpu(), motion.flow.cpu(), motion.occlusion.cpu(), names, source.cpu(), seed)
 
     def sampling(
         self,

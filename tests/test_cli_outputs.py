@@ -170,7 +170,7 @@ def test_a_sheet_is_not_replaced_by_a_clip_of_its_name_works():
         ("--out a.gif --fps 0", "fps is 0"),
         ("--out a.mp4 --fps=-5", "fps is -5"),
         ("--out a.mp4 --fps nan", "fps is nan"),
-        ("--out a.mp4 --fps 2147483648", "fps is 2.14748e+09"),
+        ("--out a.mp4 --fps 2147483648", "fps is 2147483648"),
         ("--scale 0", "scale is 0"),
         ("--scale 4000", "million pixels; the largest scale is"),
         ("--num-frames 1000000", "more than 90 million pixels"),
@@ -201,7 +201,7 @@ def test_an_evaluation_is_refused_before_it_measures(capsys, words, said):
 @pytest.mark.parametrize("rate", ["0", "nan", "1099511627776"])
 def test_an_impossible_rate_of_a_data_set_is_refused_before_anything_is_written(capsys, rate, tmp_path):
     for words in ("data preview faces", "data export faces --out clips"):
-        assert "--fps is" in fails(capsys, *words.split(), "--fps", rate)
+        assert "fps is" in fails(capsys, *words.split(), "--fps", rate)
     assert list(tmp_path.glob("*")) == [tmp_path / "face.png"]
 
 

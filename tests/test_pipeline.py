@@ -180,7 +180,6 @@ def test_training_mode_neither_matters_nor_changes(image):
         ("anger", {"num_frames": torch.tensor([1, 2])}, r"num_frames is tensor.*; expected a whole number"),
         ("anger", {"guidance_scale": "1.5"}, r"guidance_scale is '1.5'; expected a number from 0"),
         ("anger", {"guidance_scale": np.array([1.0, 2.0])}, r"guidance_scale is array.*; expected a number from 0"),
-        ("anger", {"guidance_scale": 1e38}, r"what was sampled is not finite: guidance_scale 1e\+38 is too large"),
         ("anger", {"sampler": "euler"}, r"sampler 'euler' is not one of: "),
         ("anger", {"guidance_scale": -1.0}, r"guidance_scale is -1.0; expected a number from 0"),
         ("anger", {"guidance_scale": float("nan")}, r"guidance_scale is nan"),
@@ -213,13 +212,6 @@ def test_another_default_precision_of_torch_is_refused_in_words(model, image):
             run(model, image, "fear")
     finally:
         torch.set_default_dtype(torch.float32)
-
-
-def test_weights_that_are_no_numbers_are_not_painted(image):
-    model = tiny_model()
-    next(model.unet.parameters()).data.fill_(float("nan"))
-    with pytest.raises(ValueError, match="not finite"):
-        run(model, image, "fear")
 
 
 # ---------------------------------------------------------------- images from disk

@@ -43,14 +43,14 @@ def is_procedural(name: str) -> bool:
     return name in PROCEDURAL
 
 
-def check(clips: Clips, suffix: str) -> None:
-    """Whether there can be such clips, and such films of them.
+def check(clips: Clips, film: Path) -> None:
+    """Whether there can be such clips, and a film of them under that name.
 
     Raises:
-        UsageError: not; says why.
+        ValueError: not; says why.
     """
-    from ..files.media import check_rate
     from ..files.pictures import MAX_PIXELS
+    from ..files.rates import check_rate
 
     is_procedural(clips.name)
     for option in ("clips", "size", "num_frames"):
@@ -61,10 +61,7 @@ def check(clips: Clips, suffix: str) -> None:
         raise UsageError(
             f"{clips.num_frames} frames of {clips.size} pixels; a clip may have {most} million pixels at most"
         )
-    try:
-        check_rate(Path(suffix), clips.fps)
-    except ValueError as error:
-        raise UsageError(f"--{error}") from None
+    check_rate(film, clips.fps)
 
 
 def build(clips: Clips) -> Any:

@@ -39,7 +39,7 @@ class Export:
 def export(options: Export) -> None:
     """Write the clips that are not there yet, and a table of them."""
     clips = options.clips
-    check(clips, "clip.mp4")
+    check(clips, options.out / "clip.mp4")
     if not is_procedural(clips.name):
         from ..data import PROCEDURAL
 

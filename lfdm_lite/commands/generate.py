@@ -69,6 +69,11 @@ def generate(arguments: list[str]) -> None:
     model = LFDM.from_pretrained(folder).to(pick_device(options.device))
     if not options.label:
         raise UsageError(f"no label was given: use --label with one of: {', '.join(model.labels)}, all")
+    for label in options.label:
+        if label not in model.labels and set(label.split(",")) <= set(model.labels):
+            raise UsageError(
+                f"{label!r} is no label; for several, repeat --label: --label {label.replace(',', ' --label ')}"
+            )
     labels = list(model.labels) if "all" in options.label else list(options.label)
     images = [image for image in options.image for _ in labels]
     indices = model.label_indices(labels).tolist() * len(options.image)

@@ -90,19 +90,25 @@ def sentence(event: Any, options: type | Mapping[str, type], arguments: list[str
 def surplus(words: list[str], options: type | Mapping[str, type], arguments: list[str]) -> str:
     """What to say of words that are no options, or too many."""
     if isinstance(options, Mapping):
-        return f"{arguments[0]!r} is not one of: {', '.join(options)}"
+        known = ", ".join(options)
+        first = arguments[0]
+        return (
+            f"one of these must come first: {known}" if first.startswith("-") else f"{first!r} is not one of: {known}"
+        )
     strange = next((word for word in words if word.startswith("-")), None)
     if strange is not None:
         return unknown(strange.split("=")[0], flags(options))
-    before = arguments[: arguments.index(words[0])][::-1] if words[0] in arguments else []
-    option = next((word for word in before if word.startswith("--")), "").split("=")[0]
-    if option in flags(options, several=True):
-        return f"{words[0]!r} stands alone; for several, repeat the option: {option} {before[0]} {option} {words[0]}"
-    return f"{words[0]!r} is one word too many"
+    word, several = words[0], flags(options, several=True)
+    for option, value, third in zip(arguments, arguments[1:], arguments[2:], strict=False):
+        if third == word and option in several and not value.startswith("-"):
+            return f"{word!r} stands alone; for several, repeat the option: {option} {value} {option} {word}"
+    return f"{word!r} is one word too many"
 
 
 def unknown(option: str, known: list[str]) -> str:
     """An option that is not there, and what may have been meant."""
+    if option in known:
+        return f"{option} stands where no option can"
     last = "--" + option.rpartition(".")[2].lstrip("-")  # --optim.steps: the name of a part before one that has none
     near = [last] if last in known else difflib.get_close_matches(option, known, n=2)
     return f"there is no option {option}" + (f"; did you mean {' or '.join(near)}?" if near else "")

@@ -34,9 +34,9 @@ def preview(options: Preview) -> None:
     """One row a clip in the still, of each picture; one cell a clip in the film."""
     if options.frames < 1 or options.scale < 0:
         raise UsageError(f"--frames is {options.frames}, --scale {options.scale}; expected at least 1, and at least 0")
-    check(options.clips, "clip.gif")
     if not options.out.name:
         raise UsageError(f"--out {options.out} is a folder; expected the beginning of a name, such as preview")
+    check(options.clips, options.out.with_name(options.out.name + ".gif"))
     reads = [] if is_procedural(options.clips.name) else [Path(options.clips.name)]
     png, gif = (output_file(options.out.with_name(options.out.name + end), reads=reads) for end in (".png", ".gif"))
     dataset = build(options.clips)

@@ -50,23 +50,35 @@ class Ahead:
 
 def train(arguments: list[str]) -> int | None:
     """Run one stage; in each of the processes that `accelerate launch` started, if it did."""
-    stage = arguments[0] if arguments and arguments[0] in STAGES else None
     options: dict[str, type] = {name: described(name, text) for name, text in STAGES.items()}
-    if stage is None:  # help, or a mistake: no need to load what training needs
-        parse(options, "lfdm train", arguments)
-        raise UsageError(f"the stage comes first: lfdm train {'|'.join(STAGES)} --out FOLDER")
-    ahead, _ = parse(Ahead, f"lfdm train {stage}", arguments[1:], return_unknown_args=True, add_help=False)
+    default: Any = None
+    if arguments and arguments[0] in STAGES:  # else there is a mistake or a wish for help: no need to load training
+        stage = arguments[0]
+        default, preset = defaults(stage, arguments[1:])
+        options[stage] = options_of(default, f"{STAGES[stage]} The defaults are those of --preset {preset}.")
+    given = parse(options, "lfdm train", arguments)
+    config = type(default)(**{f.name: getattr(given, f.name) for f in fields(default)})
+    return start(stage, config, given.run)
+
+
+def defaults(stage: str, arguments: list[str]) -> tuple[Any, str]:
+    """The config whose values stand where no option is given, and the preset: of a run to resume, its own.
+
+    Raises:
+        UsageError: there is no such preset.
+        CheckpointError: the recipe of the run cannot be read, or is of another stage.
+    """
+    ahead, _ = parse(Ahead, f"lfdm train {stage}", arguments, return_unknown_args=True, add_help=False)
     from .. import training
+    from ..training.engine.records import read_run
 
     if ahead.preset not in training.PRESETS:
         raise UsageError(f"preset {ahead.preset!r} is not one of: {', '.join(training.PRESETS)}")
     default = getattr(training.PRESETS[ahead.preset], stage)
-    if ahead.resume:
-        default = resumed(default, ahead.out) or default
-    options[stage] = options_of(default, f"{STAGES[stage]} The defaults are those of --preset {ahead.preset}.")
-    given = parse(options, "lfdm train", arguments)
-    config = type(default)(**{f.name: getattr(given, f.name) for f in fields(default)})
-    return start(stage, config, given.run)
+    recipe = ahead.out / "recipe.json"
+    if ahead.resume and recipe.is_file():
+        default = read_run(type(default), recipe)
+    return default, ahead.preset
 
 
 def start(stage: str, config: Any, run: Train) -> int | None:
@@ -90,43 +102,6 @@ def start(stage: str, config: Any, run: Train) -> int | None:
     if main:
         say(f"done: {run.out}")
     return None
-
-
-def resumed(default: Any, out: Path) -> Any:
-    """The config of the run in a folder, if there is one there.
-
-    Raises:
-        UsageError: it is a run of another stage.
-        CheckpointError: its recipe cannot be read.
-    """
-    from .. import training
-    from ..files.checkpoints import CheckpointError
-    from ..training.engine.records import RECIPE, read_run
-
-    if not (out / RECIPE).is_file():
-        return None
-    try:
-        return read_run(type(default), out / RECIPE)
-    except CheckpointError:
-        for stage in STAGES:
-            kind = type(getattr(training.PRESETS[Train.preset], stage))
-            if kind is not type(default) and is_run(kind, out / RECIPE):
-                raise UsageError(
-                    f"{out} holds a run of `lfdm train {stage}`; name its stage, or another --out"
-                ) from None
-        raise
-
-
-def is_run(kind: type, recipe: Path) -> bool:
-    """Whether a recipe is of that kind of run."""
-    from ..files.checkpoints import CheckpointError
-    from ..training.engine.records import read_run
-
-    try:
-        read_run(kind, recipe)
-    except CheckpointError:
-        return False
-    return True
 
 
 def leave_group() -> None:

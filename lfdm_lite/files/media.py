@@ -32,8 +32,8 @@ from .pictures import (
     write_whole,
 )
 
-__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "MediaError", "check_rate", "count_frames", "crop_resize", "encode_gif"]
-__all__ += ["frame_files", "iterate_frames", "read_image", "read_video", "write_gif", "write_image", "write_mp4"]
+__all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "MediaError", "count_frames", "crop_resize", "encode_gif", "frame_files"]
+__all__ += ["iterate_frames", "read_image", "read_video", "write_gif", "write_image", "write_mp4"]
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".gif", ".mov", ".mkv", ".m4v")
 ACCEPTED_VIDEO = "a video in MP4, WebM, AVI or GIF, or a folder of pictures"
@@ -103,18 +103,6 @@ def frame_files(folder: Path) -> list[Path]:
 
     files = (file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES and file.suffix != ".gif")
     return sorted((file for file in files if not file.name.startswith(".")), key=natural)
-
-
-def check_rate(path: str | Path, fps: float) -> float:
-    """A number of frames a second that the format of `path`, by its suffix, can hold.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    most = 50 if Path(path).suffix.lower() == ".gif" else 1000
-    if not 0.1 <= fps <= most:
-        raise ValueError(f"fps is {fps:g}; expected 0.1 to {most} frames a second for {Path(path).name}")
-    return float(fps)
 
 
 def write_gif(path: str | Path, video: Float[Tensor, "3 t h w"], fps: float | int = 8, scale: int = 1) -> None:

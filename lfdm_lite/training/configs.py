@@ -79,7 +79,7 @@ class LoopConfig:
         for name in ("accumulate", "save_every", "keep", "log_every"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
-        if self.max_hours is not None and not self.max_hours > 0:  # nan is not above 0 either
+        if self.max_hours is not None and self.max_hours <= 0:
             raise ValueError(f"max_hours={self.max_hours:g}: must be above 0")
 
 

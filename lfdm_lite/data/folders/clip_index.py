@@ -31,7 +31,11 @@ def cache_folder(cache: str | Path | bool | None) -> Path | None:
     if cache is True:
         named = os.environ.get("LFDM_CACHE")
         shared = os.environ.get("XDG_CACHE_HOME")
-        return Path(named).expanduser() if named else (Path(shared) if shared else Path.home() / ".cache") / "lfdm_lite"
+        return (
+            Path(os.path.expanduser(named))
+            if named
+            else (Path(shared) if shared else Path.home() / ".cache") / "lfdm_lite"
+        )
     return Path(cache) if cache not in (None, False) else None
 
 
