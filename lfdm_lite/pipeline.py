@@ -145,7 +145,8 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
             raise ValueError(f"torch's default dtype is {default}; sampling needs torch.float32: set it back first")
         if sampler not in SAMPLERS:
             raise ValueError(f"sampler {sampler!r} is not one of: {', '.join(SAMPLERS)}")
-        usable = len(sampling_path(self.diffusion, None, None))  # an eps network does not begin at pure noise
+        least = getattr(self.diffusion.config, "min_alpha_bar", None)  # if it says where to begin
+        usable = len(sampling_path(self.diffusion, None, least))  # an eps network does not begin at pure noise
         return Sampling(
             whole_number("num_frames", self.unet.config.num_frames if num_frames is None else num_frames, 1),
             guidance(self.guidance_scale if guidance_scale is None else guidance_scale),

@@ -16,6 +16,7 @@ from lfdm_lite.commands.common import pick_device
 from lfdm_lite.files.media import read_video
 
 from .test_cli import QUICK, fails, shipped, workplace  # noqa: F401
+from .test_pipeline import LABELS
 
 GENERATE = ["generate", "face.png", "--label", "fear", *QUICK]
 
@@ -196,6 +197,35 @@ def test_impossible_films_are_refused_before_sampling(capsys, words, said, tmp_p
 )
 def test_an_evaluation_is_refused_before_it_measures(capsys, words, said):
     assert said in fails(capsys, "evaluate", os.environ["LFDM_CHECKPOINT"], *words.split())
+
+
+@pytest.fixture
+def judge():
+    """A judge of random weights for the shipped model."""
+    from lfdm_lite import VideoClassifier
+
+    network = VideoClassifier(6)
+    network.labels = LABELS
+    return network.save("judge")
+
+
+def test_an_evaluation_of_both_stages_works(judge):
+    words = f"--judge {judge} --clips 12 --steps 2 --guidance-scale 2 --device cpu --out e.json --quiet"
+    assert main(["evaluate", os.environ["LFDM_CHECKPOINT"], *words.split()]) == 0
+    figures = json.loads(Path("e.json").read_text())
+    assert set(figures) == {"measured", "stage_one", "stage_two"} and figures["measured"]["steps"] == 2
+    assert figures["stage_two"]["label_accuracy_generated"]["n"] == 12
+
+
+def test_too_few_clips_for_two_halves_works_for_stage_one_alone(capsys, judge, monkeypatch):
+    words = ["evaluate", os.environ["LFDM_CHECKPOINT"], "--clips", "7", "--device", "cpu", "--judge", str(judge)]
+    with monkeypatch.context() as patched:
+        for stage in ("autoencoder", "generation"):
+            name = f"lfdm_lite.evaluation.tables.evaluate_{stage}"
+            patched.setattr(name, lambda *_, **__: pytest.fail("measured first"))
+        assert main(words) == 2
+    assert "error: 7 clips are too few for stage two" in capsys.readouterr().err
+    assert main([*words, "--stage", "one", "--clips", "1", "--quiet"]) == 0
 
 
 @pytest.mark.parametrize("rate", ["0", "nan", "1099511627776"])

@@ -64,7 +64,7 @@ def evaluate(arguments: list[str]) -> None:
     folder = find_folder(options.checkpoint)
     kind = read_config(folder).get("kind")
     measure = {"LFDM": evaluate_model, "LatentFlowAutoencoder": evaluate_autoencoder, "VideoClassifier": evaluate_judge}
-    if kind not in measure:
+    if not isinstance(kind, str) or kind not in measure:
         raise UsageError(f"{folder} is of kind {kind!r}; this command knows: {', '.join(measure)}")
     reads = [folder, *([options.judge] if options.judge else []), *([] if drawn else [Path(options.data)])]
     place = output_file(options.out, reads=reads)
