@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from .common import UsageError
+from .common import UsageError, parse
 from .outputs import CHECKPOINT, output_folder
-from .parsing import parse
 from .terminal import say
 
 

@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 from tyro.conf import Positional, arg
 
 from .clips import is_procedural
-from .common import Flag, UsageError, pick_device
+from .common import Flag, UsageError, parse, pick_device
 from .outputs import output_file, write_report
-from .parsing import parse
 from .terminal import say
 
 

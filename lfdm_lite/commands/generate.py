@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from .common import Flag, UsageError, default_checkpoint, file_name, pick_device
+from .common import Flag, UsageError, default_checkpoint, file_name, parse, pick_device
 from .outputs import key, no_two_alike, output_file
-from .parsing import parse
 from .terminal import say
 
 

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from .common import UsageError, default_checkpoint
-from .parsing import parse
+from .common import UsageError, default_checkpoint, parse
 from .terminal import one_line, say
 
 

@@ -7,9 +7,8 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from .common import Flag, UsageError, pick_device
+from .common import Flag, UsageError, parse, pick_device
 from .outputs import output_file, output_folder, write_report
-from .parsing import parse
 from .terminal import say
 
 

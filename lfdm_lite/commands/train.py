@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from .common import Flag, UsageError
+from .common import Flag, UsageError, parse
 from .outputs import output_folder
-from .parsing import parse
 from .terminal import say
 
 STAGES = {
