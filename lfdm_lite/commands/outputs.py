@@ -57,7 +57,7 @@ def output_folder(path: Path, option: str = "--out", reads: Iterable[Path] = (),
             raise UsageError(f"{option} {path} lies inside {source}, which is read; name a folder elsewhere")
     there = [name for name in fresh if (place / name).exists()]
     if there:
-        raise UsageError(f"{option} {path} holds {there[0]} already; name another folder, or delete that one")
+        raise UsageError(f"{path / there[0]} is there already and would be lost; choose another {option}")
     return place
 
 

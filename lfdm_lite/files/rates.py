@@ -39,7 +39,7 @@ def gif_delays(frames: int, fps: Rate) -> Int[np.ndarray, " t"]:
 def tick_of(gaps: Float[np.ndarray, " n"]) -> float | None:
     """The regular tick to show a clip by, in seconds; None if its frames last equally long and each is one tick.
 
-    Clocks jitter: frames of half to one and a half times the usual length that stay within one frame of an even pace
+    Clocks jitter: frames of half to one and a half times the mean length that stay within one frame of an even pace
     are regular. Otherwise the tick is the shortest duration that occurs.
 
     Args:
@@ -48,11 +48,11 @@ def tick_of(gaps: Float[np.ndarray, " n"]) -> float | None:
     gaps = gaps[gaps > 0]
     if len(gaps) == 0:
         return None
-    usual = np.median(gaps)
-    drift = np.abs(np.cumsum(gaps) - gaps.mean() * np.arange(1, len(gaps) + 1)).max()
-    if gaps.min() > usual / 2 and gaps.max() < 1.5 * usual and drift < gaps.mean():
+    mean = gaps.mean()
+    drift = np.abs(np.cumsum(gaps) - mean * np.arange(1, len(gaps) + 1)).max()
+    if gaps.min() > mean / 2 and gaps.max() < 1.5 * mean and drift < mean:
         return None
-    shortest = gaps[gaps > 0.99 * min(SHORTEST, usual / 4)].min()
+    shortest = gaps[gaps > 0.99 * min(SHORTEST, np.median(gaps) / 4)].min()
     return float(gaps[(gaps >= shortest) & (gaps < (1 + SNAP) * shortest)].mean())
 
 
@@ -76,9 +76,8 @@ class Pace:
             return 1
         exact = seconds / self.tick
         if exact > MOST_TICKS:
-            raise OverflowError(
-                f"a frame lasts {exact:.0f} times as long as the shortest; at most {MOST_TICKS} will do"
-            )
+            what = f"a frame lasts {exact:.0f} times as long as the shortest"
+            raise OverflowError(f"{what}; expected at most {MOST_TICKS}")
         whole = round(exact)
         if abs(exact - whole) > SNAP:
             whole = max(0, round(exact + self.owed))
