@@ -80,7 +80,8 @@ def test_a_model_is_not_replaced_by_another_that_is_converted(capsys, shipped): 
     assert "lies inside model, which is read" in fails(capsys, "convert", "model", "--out", "model/back")
     Path("back").mkdir()
     Path("back/lfae.pth").write_bytes(b"theirs")
-    assert "back/lfae.pth is there already and would be lost; choose another --out" in fails(capsys, "convert", "model", "--out", "back")
+    said = fails(capsys, "convert", "model", "--out", "back")
+    assert said == "back/lfae.pth is there already and would be lost; choose another --out"
     assert content("model") == before and content("back") == {"back/lfae.pth": b"theirs"}
 
 
