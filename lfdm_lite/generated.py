@@ -129,7 +129,9 @@ def check_saving(path: str | Path, shape: Sequence[int], fps: Number = 8, scale:
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(f"cannot save a video as {path.name!r}: the name must end in {', '.join(SUFFIXES)}")
+        raise ValueError(
+            f"cannot save a video as {path.name or str(path)!r}: the name must end in {', '.join(SUFFIXES)}"
+        )
     try:
         place = check_place(path)
     except ValueError as error:

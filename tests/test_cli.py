@@ -166,6 +166,16 @@ def test_a_mistake_is_one_line_and_exit_code_2(capsys, arguments, message):
     assert message in fails(capsys, *arguments.split())
 
 
+@pytest.mark.parametrize("missing", ["the hook", "what an event holds"])
+def test_with_another_tyro_its_own_words_are_left(capsys, monkeypatch, missing):
+    if missing == "the hook":
+        monkeypatch.setitem(sys.modules, "tyro._errors", None)
+    else:
+        monkeypatch.setattr("lfdm_lite.commands.common.surplus", lambda *_: object().gone)
+    assert main(["generate", "face.png", "--smile"]) == 2
+    assert "Unrecognized options: --smile" in capsys.readouterr().err
+
+
 def test_a_text_file_named_png_is_one_line(capsys, tmp_path):
     (tmp_path / "note.png").write_text("not a picture")
     assert "note.png" in fails(capsys, "generate", "note.png", "--label", "fear")

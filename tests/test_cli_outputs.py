@@ -237,6 +237,20 @@ def test_an_impossible_rate_of_a_data_set_is_refused_before_anything_is_written(
     assert list(tmp_path.glob("*")) == [tmp_path / "face.png"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--num-frames 1000000", "1000000 frames of 64 pixels; a clip may have 90 million pixels at most"),
+        ("--clips 100 --num-frames 400", "a film of more than 90 million pixels; fewer --clips"),
+        ("--scale 1000", "a film of more than 90 million pixels; fewer --clips"),
+        ("--out .", "--out . is a folder; expected the beginning of a name"),
+    ],
+)
+def test_a_preview_that_cannot_be_is_refused_before_a_clip_is_drawn(capsys, monkeypatch, words, said):
+    monkeypatch.setattr("lfdm_lite.data.Faces.__getitem__", lambda *_: pytest.fail("drawn first"))
+    assert said in fails(capsys, "data", "preview", "faces", *words.split())
+
+
 def test_a_rate_that_is_no_whole_number_works():
     assert main([*GENERATE, "--fps", "29.97", "--out", "a.mp4"]) == 0
     assert read_video("a.mp4").shape[1] == 4

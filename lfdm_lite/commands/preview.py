@@ -43,10 +43,17 @@ def preview(options: Preview) -> None:
     import torch
 
     from ..files.media import write_gif
+    from ..files.pictures import MAX_PIXELS
     from ..viz import Picture, grid_of_clips
 
-    items = [dataset[i] for i in spread(len(dataset), options.clips.clips)]
-    scale = options.scale or max(1, round((96 if len(items) <= 4 else 64) / options.clips.size))
+    shown, size, frames = spread(len(dataset), options.clips.clips), options.clips.size, options.clips.num_frames
+    scale = options.scale or max(1, round((96 if len(shown) <= 4 else 64) / size))
+    if len(shown) * frames * (size * scale) ** 2 > MAX_PIXELS:
+        million = MAX_PIXELS // 10**6
+        raise UsageError(
+            f"a film of more than {million} million pixels; fewer --clips or --num-frames, or a smaller --scale"
+        )
+    items = [dataset[i] for i in shown]
     clips = [pictures(item) for item in items]
     people = getattr(dataset, "subjects", range(2**31))  # the names that a folder gives, or numbers
     names = [
