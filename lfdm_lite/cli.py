@@ -3,9 +3,13 @@
 Here: which command runs, and what becomes of its errors. What the commands do is in `commands`.
 """
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+
+from .commands.terminal import one_line, printable, say
 
 OVERVIEW = """\
 usage: lfdm COMMAND [OPTIONS]
@@ -25,6 +29,7 @@ Latent flow diffusion: an image and a label become a video.
 """
 
 MESSAGE_PREFIX = "lfdm: error: "
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # torch 2.13 says so in a RuntimeError, on GPUs and on CPUs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the words behind `lfdm`; those of the process unless given.
 
     Returns:
-        The exit status: 0; 2 after an error of the user's, said in one line on stderr; 130 after Ctrl-C.
-        With `LFDM_DEBUG=1` in the environment errors keep their traceback.
+        The exit status: 0; 2 after an error of the user's, 1 after one of ours, either said in one line on stderr;
+        130 after Ctrl-C. With `LFDM_DEBUG=1` in the environment errors keep their traceback.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help", "help"):
@@ -47,46 +52,66 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"lfdm {__version__}")
         return 0
     try:
-        return run(arguments)
+        with plain_output():
+            return run(arguments)
     except KeyboardInterrupt:
-        print("lfdm: interrupted", file=sys.stderr)
+        say("lfdm: interrupted", error=True)
         return 130
     except BrokenPipeError:  # `lfdm info | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except SystemExit as stop:  # after --help
-        return int(stop.code or 0)
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        of_ours = isinstance(error, ImportError) and (error.name or "").startswith("lfdm_lite")
-        if of_ours or os.environ.get("LFDM_DEBUG"):
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+    except Exception as error:
+        if os.environ.get("LFDM_DEBUG"):
             raise
-        print(MESSAGE_PREFIX + describe(error), file=sys.stderr)
-        return 2
+        status, said = describe(error)
+        say(MESSAGE_PREFIX + one_line(said), error=True)
+        return status
+
+
+@contextlib.contextmanager
+def plain_output() -> Iterator[None]:
+    """Characters that a stream cannot show become escapes, and a warning one line without its place in the code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    before = warnings.formatwarning
+    warnings.formatwarning = lambda message, *_, **__: f"lfdm: warning: {printable(str(message))}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
 
 
 def run(arguments: list[str]) -> int:
     """Parse the words behind `lfdm` and carry out what they ask for."""
+    if any("\0" in word for word in arguments):
+        raise ValueError("an argument holds a null character, which no name of a file can")
+    from . import commands
+
     try:
-        from . import commands
+        return commands.run(arguments)
     except ModuleNotFoundError as error:
         if error.name != "tyro":
             raise
         raise ValueError("the lfdm command needs the package 'tyro': pip install tyro") from None
 
-    name, rest = arguments[0], arguments[1:]
-    if name not in commands.COMMANDS:
-        raise commands.UsageError(f"command {name!r} is not one of: {', '.join(commands.COMMANDS)}")
-    command = commands.COMMANDS[name]
-    return command(rest) or 0
 
-
-def describe(error: BaseException) -> str:
-    """An exception as one line for whoever typed the command."""
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        return f"this needs the package {error.name!r}, which is not installed: pip install 'lfdm_lite[all]'"
+def describe(error: Exception) -> tuple[int, str]:
+    """The exit status after an exception, and what to say to whoever typed the command."""
+    text, kind = str(error), type(error).__name__
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("lfdm_lite"):
+        return 2, f"this needs the package {error.name!r}, which is not installed: pip install 'lfdm_lite[all]'"
+    if isinstance(error, MemoryError) or any(words in text.lower() for words in OUT_OF_MEMORY):
+        return 2, "there is not enough memory for this; smaller pictures, or fewer frames, clips or processes need less"
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split()) or type(error).__name__
+        return 2, f"{error.filename}: {error.strerror}"
+    ours = isinstance(error, ImportError) and (error.name or "").startswith("lfdm_lite")
+    if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)) and not ours:
+        return 2, text or kind
+    advice = "a fault of lfdm's own; LFDM_DEBUG=1 in the environment shows where it happened, for a report"
+    return 1, f"{kind}: {one_line(text, 300)} ({advice})"
 
 
 if __name__ == "__main__":

@@ -2,17 +2,25 @@
 
 import base64
 import html
-import os
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .files.pictures import MAX_PIXELS
+from .files.places import check_place
+from .files.rates import check_rate
+from .inputs import Number, real_number, whole_number
 from .motion import Motion
 
 SUFFIXES = (".gif", ".mp4", ".png")
+SHEET_FRAMES = 9  # of a clip, in a still sheet
 
 
 class NotFiniteError(ValueError):
@@ -37,17 +45,26 @@ class GeneratedVideo:
         """Number of clips."""
         return len(self.video)
 
-    def __getitem__(self, index: int) -> "GeneratedVideo":
-        """One clip, still as a batch."""
-        clip = slice(index, None if index == -1 else index + 1)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"clip {index} of {len(self)}")
+    def __getitem__(self, index: Any) -> "GeneratedVideo":
+        """Some of the clips, still as a batch.
+
+        Args:
+            index: as of a sequence, -1 the last; or a slice, a list or tensor of indices, a mask of truth values.
+
+        Raises:
+            IndexError: there is no such clip.
+        """
+        try:
+            index = index if isinstance(index, slice) else np.asarray(index).reshape(-1)
+            chosen = np.arange(len(self))[index].tolist()
+        except (IndexError, TypeError, ValueError):
+            raise IndexError(f"clip {index} of {len(self)}") from None
         return GeneratedVideo(
-            self.video[clip],
-            self.flow[clip],
-            self.occlusion[clip],
-            self.label_names[clip],
-            self.source[clip],
+            self.video[chosen],
+            self.flow[chosen],
+            self.occlusion[chosen],
+            [self.label_names[i] for i in chosen],
+            self.source[chosen],
             self.seed,
         )
 
@@ -56,34 +73,34 @@ class GeneratedVideo:
         labels = ", ".join(self.label_names)
         return f"GeneratedVideo({b} clip{'s' * (b != 1)} of {t} frames, {w}x{h}: {labels}; seed {self.seed})"
 
-    def save(self, path: str | Path, *, fps: int = 8, scale: int = 1) -> Path:
+    def save(self, path: str | Path, *, fps: Number = 8, scale: Number = 1) -> Path:
         """Write the clips into one file; the folder is created if needed.
 
         Args:
             path: `.gif` or `.mp4`: the clips play side by side; `.png`: a still sheet, one row a clip, time runs right.
-            fps: frames a second.
+                What a link of that name leads to is written; the link stays.
+            fps: frames a second, any number that the format can hold.
             scale: magnification of every pixel, a whole number.
 
         Returns:
             The path.
 
         Raises:
-            ValueError: for any other suffix, and for a `scale` below 1.
+            ValueError: any other suffix, no place for a file, impossible `fps` or `scale`.
         """
         from .files.media import write_gif, write_mp4
         from .viz import contact_sheet, grid_of_clips
 
-        path = check_destination(path)
-        if scale < 1:
-            raise ValueError(f"scale is {scale}; expected a whole number, at least 1")
+        given, (path, fps, scale) = Path(path), check_saving(path, self.video.shape, fps, scale)
         if path.suffix.lower() == ".png":
             given_first = torch.cat([self.source[:, :, None], self.video], dim=2)
-            contact_sheet(given_first, self.label_names, frames=9, scale=scale, numbers=False).save(path)
-            return path
+            sheet = contact_sheet(given_first, self.label_names, frames=SHEET_FRAMES, scale=scale, numbers=False)
+            sheet.save(path)
+            return given
         film = self.video[0] if len(self) == 1 else grid_of_clips(self.video, self.label_names)
         write = write_gif if path.suffix.lower() == ".gif" else write_mp4
         write(path, film, fps=fps, scale=scale)
-        return path
+        return given
 
     def _repr_html_(self) -> str:
         """One playing GIF a clip, captioned with its label."""
@@ -102,21 +119,40 @@ class GeneratedVideo:
         return "<div>" + "".join(figures) + "</div>"
 
 
-def check_destination(path: str | Path) -> Path:
-    """The path, if a video can be saved there, under that suffix.
+def check_saving(path: str | Path, shape: Sequence[int], fps: Number = 8, scale: Number = 1) -> tuple[Path, float, int]:
+    """All that `GeneratedVideo.save` would refuse, before there is anything to save.
+
+    Args:
+        shape: (b, 3, t, H, W) of the clips.
+
+    Returns:
+        Where the file will lie, frames a second and magnification, as plain numbers.
 
     Raises:
-        ValueError: if not.
+        ValueError: what cannot be saved, and what can.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"cannot save a video as {path.name!r}: the name must end in {', '.join(SUFFIXES)}")
-    if path.is_dir():
-        raise ValueError(f"cannot save a video as {path}: it is a folder")
-    nearest = next(parent for parent in path.absolute().parents if parent.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        raise ValueError(f"cannot save a video as {path}: {nearest} is not a folder that can be written to")
-    return path
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"cannot save a video as {path.name or str(path)!r}: the name must end in {', '.join(SUFFIXES)}"
+        )
+    try:
+        place = check_place(path)
+    except ValueError as error:
+        raise ValueError(f"cannot save a video: {error}") from None
+    if place.suffix.lower() != suffix:
+        raise ValueError(f"cannot save a video as {path}: it is a link to {place}, whose name must end in {suffix} too")
+    scale, fps = whole_number("scale", scale, 1), real_number("fps", fps)
+    if suffix != ".png":
+        check_rate(path, fps)
+    count, _, frames, height, width = shape
+    pixels = count * height * width * (SHEET_FRAMES if suffix == ".png" else frames)
+    if pixels * scale**2 > MAX_PIXELS:
+        most, million = math.isqrt(MAX_PIXELS // pixels), MAX_PIXELS // 10**6
+        advice = f"the largest scale is {most}" if most else "make fewer frames, or fewer clips at a time"
+        raise ValueError(f"scale is {scale}: {path.name} would have more than {million} million pixels; {advice}")
+    return place, fps, scale
 
 
 def check_finite(video: Float[Tensor, "b 3 t H W"], motion: Motion, guidance_scale: float) -> None:

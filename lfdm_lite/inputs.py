@@ -1,8 +1,10 @@
 """What `LFDM` is given: parts, labels, numbers. What does not fit is refused in words, before anything is computed."""
 
+import difflib
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +13,8 @@ from torch import Tensor
 
 from .autoencoder import LFAEConfig
 from .unet3d import UNet3DConfig
+
+Number = Any  # an int or a float, or one of numpy, torch or their kin; `whole_number` and its kin make it plain
 
 
 def check_parts(autoencoder: LFAEConfig, unet: UNet3DConfig, labels: Sequence[str], image_size: int) -> None:
@@ -33,22 +37,43 @@ def check_parts(autoencoder: LFAEConfig, unet: UNet3DConfig, labels: Sequence[st
         raise ValueError(f"image_size is {image_size}; these networks need a multiple of {multiple}")
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How `LFDM.generate` samples; every number is checked."""
+
+    num_frames: int  # of a clip
+    guidance_scale: float
+    sampler: str
+    steps: int  # network evaluations
+    seed: int
+
+
 def whole_number(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
-    """`value` as an int within bounds; None is no bound.
+    """`value` as an int within bounds; None is no bound. Numbers of numpy and torch are numbers, and 2.0 is 2.
 
     Raises:
         ValueError: it is none, or out of bounds; names it.
     """
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name} is {value!r}; expected a whole number") from None
+    number = as_number(value)
+    if number is None or number != int(number):
+        raise ValueError(f"{name} is {value!r}; expected a whole number")
+    number = int(number)
     if (least is not None and number < least) or (most is not None and number > most):
         bounds = f"at least {least}" if most is None else f"from {least} to {most}"
         raise ValueError(f"{name} is {number}; expected a whole number {bounds}")
     return number
+
+
+def real_number(name: str, value: Any, what: str = "a number above 0") -> float:
+    """`value` as a float above 0, and not infinite. Numbers of numpy and torch are numbers.
+
+    Raises:
+        ValueError: it is none, or out of bounds; names it.
+    """
+    number = as_number(value)
+    if number is None or number <= 0:
+        raise ValueError(f"{name} is {value!r}; expected {what}")
+    return float(number)
 
 
 def guidance(scale: Any) -> float:
@@ -57,9 +82,30 @@ def guidance(scale: Any) -> float:
     Raises:
         ValueError: it is no number from 0 upwards.
     """
-    if not isinstance(scale, int | float) or not math.isfinite(scale) or scale < 0:
+    number = as_number(scale)
+    if number is None or number < 0:
         raise ValueError(f"guidance_scale is {scale!r}; expected a number from 0 (label ignored) upwards")
-    return float(scale)
+    return float(number)
+
+
+def as_number(value: Any) -> int | float | None:
+    """A finite number of whatever make, a tensor or array of one element too; None for all else, truth values too."""
+    if hasattr(value, "item"):  # of numpy, torch, pandas and their kin
+        try:
+            value = value.item()
+        except (ValueError, RuntimeError):  # several elements
+            return None
+    if isinstance(value, bool | str | bytes):
+        return None
+    try:
+        return operator.index(value)
+    except TypeError:
+        pass
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def usable_device(device: str | torch.device) -> torch.device:
@@ -84,21 +130,25 @@ def label_indices(label: Any, labels: Sequence[str]) -> Int[Tensor, " b"]:
     Raises:
         ValueError: none was given, or one that is not there.
     """
-    if isinstance(label, Tensor) or hasattr(label, "tolist"):
-        label = label.tolist()
-    items = list(label) if isinstance(label, list | tuple) else [label]
+    one = isinstance(label, str) or getattr(label, "ndim", 1) == 0 or not isinstance(label, Iterable)
+    items = [label] if one else list(label)
     if not items:
         raise ValueError(f"no label was given; the labels are: {', '.join(labels)}")
     return torch.tensor([_label_index(item, labels) for item in items])
 
 
 def _label_index(label: Any, labels: Sequence[str]) -> int:
-    if isinstance(label, str) and label in labels:
-        return labels.index(label)
-    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < len(labels):
-        return label
-    index = "" if isinstance(label, str) else f" (or 0 to {len(labels) - 1})"
-    raise ValueError(f"label {label!r} is not one of: {', '.join(labels)}{index}")
+    if isinstance(label, str):
+        if label in labels:
+            return labels.index(label)
+        near = difflib.get_close_matches(label.strip().lower(), [name.lower() for name in labels], n=1)
+        meant = next((name for name in labels if name.lower() in near), None)
+        hint = f"; did you mean {meant!r}?" if meant else ""
+        raise ValueError(f"label {label!r} is not one of: {', '.join(labels)}{hint}")
+    index = as_number(label)
+    if index is None or index != int(index) or not 0 <= index < len(labels):
+        raise ValueError(f"label {label!r} is not one of: {', '.join(labels)} (or 0 to {len(labels) - 1})")
+    return int(index)
 
 
 def pair_up(

@@ -247,7 +247,10 @@ def sample(
     return x
 
 
-def sampling_path(diffusion: GaussianDiffusion, steps: int | None, min_alpha_bar: float | None) -> list[int]:
+@singledispatch  # as `sample`
+def sampling_path(
+    diffusion: GaussianDiffusion, steps: int | None = None, min_alpha_bar: float | None = None
+) -> list[int]:
     """The steps that `sample` visits, noisiest first; its arguments mean what they mean there."""
     if min_alpha_bar is None:
         min_alpha_bar = 1e-3 if diffusion.config.parameterization == "eps" else 0.0

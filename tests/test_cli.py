@@ -113,25 +113,50 @@ def test_the_same_label_twice_makes_two_files(tmp_path):
         ("generate face.png --label fear --checkpoint .", "no checkpoint in .: it has no config.json"),
         ("generate face.png --label fear --checkpoint face.png", "face.png is a file; a checkpoint is a folder"),
         ("generate face.png --label fear --steps 0", "steps is 0; expected a whole number from 1 to 1000"),
-        ("generate face.png --label fear --steps many", "Error parsing --steps: invalid literal for int"),
+        (
+            "generate face.png --label fear --steps many",
+            "--steps is 'many'; expected a whole number (see",
+        ),
         ("generate face.png --label fear --num-frames 0", "num_frames is 0"),
         ("generate face.png --label fear --guidance-scale -1", "guidance_scale is -1.0"),
-        ("generate face.png --label fear --sampler euler", "invalid choice 'euler' for argument '--sampler'"),
+        ("generate face.png --label fear --sampler euler", "--sampler 'euler' is not one of: dpm++, ddim, ddpm"),
         ("generate face.png --label fear --device warp", "device 'warp' cannot be used here"),
-        ("generate face.png --label fear --smile", "Unrecognized options: --smile"),
+        ("generate face.png --label fear --smile", "there is no option --smile"),
+        ("generate face.png --lable fear", "there is no option --lable; did you mean --label"),
+        ("generate face.png --label fear anger", "repeat the option: --label fear --label anger"),
+        ("generate face.png --label fear --quiet yes", "'yes' is one word too many"),
+        ("generate face.png --label fear --out", "--out FILE: the value is missing"),
+        ("generate face.png --label Surprise", "label 'Surprise' is not one of: anger"),
+        ("generate face.png --label Surprise", "did you mean 'surprise'?"),
+        ("generate face.png --label fear --num-frames x", "--num-frames is 'x'; expected a whole number"),
+        ("generate face.png --label fear --guidance-scale=1,5", "--guidance-scale is '1,5'; expected a number"),
+        ("generate face.png --label fear --guidance-scale inf", "guidance_scale is inf"),
+        ("generate face.png --label fear --device meta", "device 'meta' cannot be used here; this machine has: auto"),
+        ("generate face.png --label fear --device hpu", "device 'hpu' cannot be used here; this machine has: auto"),
         ("dance", "command 'dance' is not one of: generate, train, evaluate, convert, data, info"),
-        ("train", "lfdm train: one of these must follow: autoencoder, diffusion, decoder, judge"),
-        ("train dance", "lfdm train: 'dance' is not one of"),
+        ("train", "one of these must follow: autoencoder, diffusion, decoder, judge (see lfdm train --help)"),
+        ("train dance", "'dance' is not one of: autoencoder, diffusion, decoder, judge (see lfdm train --help)"),
         ("train decoder --preset tiny --out x", "--checkpoint FOLDER is missing"),
-        ("train autoencoder", "--out"),
+        ("train autoencoder", "--out FOLDER missing (see lfdm train autoencoder --help)"),
+        ("train --out x autoencoder", "one of these must come first: autoencoder, diffusion"),
+        ("generate face.png --label fear,anger", "repeat --label: --label fear --label anger"),
+        ("generate face.png --label fear -- --out x", "--out stands where no option can"),
+        ("train autoencoder --preset tiny --preset huge --out x", "preset 'huge' is not one of: tiny"),
+        ("train autoencoder --preset tiny --out face.png", "--out face.png is a file; expected a folder"),
         ("train autoencoder --preset huge --out x", "preset 'huge' is not one of: tiny"),
         ("train diffusion --preset tiny --out x", "--autoencoder FOLDER is missing"),
         ("train diffusion --preset tiny --out x --autoencoder nowhere", "no checkpoint folder at nowhere"),
-        ("train autoencoder --preset tiny --out x --optim.steps q", "--optim.steps"),
-        ("data", "lfdm data: one of these must follow: preview, export"),
+        ("train autoencoder --preset tiny --out x --optim.steps q", "no option --optim.steps; did you mean --steps?"),
+        ("train diffusion --preset tiny --out x --unet.dmi 8", "no option --unet.dmi; did you mean --unet.dim"),
+        ("data", "one of these must follow: preview, export, prepare (see lfdm data --help)"),
         ("data preview cats", "data set 'cats' is not one of: faces"),
         ("data export . --out x", "only procedural sets can be exported (faces"),
         ("data export faces", "--out"),
+        ("data prepare mug", "SRC and DST missing"),
+        ("data prepare cat . x", "'cat' is not one of: mug, mhad, natops"),
+        ("plan tiny --price nan", "--price is nan; expected what an hour costs"),
+        ("plan tiny --price=-1", "--price is -1"),
+        ("plan tiny --memory inf", "--memory is inf; expected gigabytes above 0"),
         ("data preview faces --clips 0", "--clips is 0"),
         ("evaluate nowhere", "no checkpoint folder at nowhere"),
         ("info nowhere", "no checkpoint folder at nowhere"),
@@ -139,6 +164,16 @@ def test_the_same_label_twice_makes_two_files(tmp_path):
 )
 def test_a_mistake_is_one_line_and_exit_code_2(capsys, arguments, message):
     assert message in fails(capsys, *arguments.split())
+
+
+@pytest.mark.parametrize("missing", ["the hook", "what an event holds"])
+def test_with_another_tyro_its_own_words_are_left(capsys, monkeypatch, missing):
+    if missing == "the hook":
+        monkeypatch.setitem(sys.modules, "tyro._errors", None)
+    else:
+        monkeypatch.setattr("lfdm_lite.commands.common.surplus", lambda *_: object().gone)
+    assert main(["generate", "face.png", "--smile"]) == 2
+    assert "Unrecognized options: --smile" in capsys.readouterr().err
 
 
 def test_a_text_file_named_png_is_one_line(capsys, tmp_path):
@@ -176,10 +211,31 @@ def test_without_any_checkpoint_the_options_are_named(capsys, monkeypatch):
     assert "name one by --checkpoint FOLDER or LFDM_CHECKPOINT" in said
 
 
-def test_a_bug_of_ours_keeps_its_traceback(monkeypatch):
+def test_a_bug_of_ours_is_one_line_that_tells_how_to_see_more(monkeypatch, capsys):
     monkeypatch.setattr("lfdm_lite.pipeline.LFDM.generate", lambda *_, **__: 1 / 0)
+    assert main(["generate", "face.png", "--label", "fear", *QUICK]) == 1
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError" in said and "LFDM_DEBUG=1" in said and said.count("\n") == 1
+    monkeypatch.setenv("LFDM_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         main(["generate", "face.png", "--label", "fear", *QUICK])
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: ...")])
+def test_too_little_memory_is_said_as_such(monkeypatch, capsys, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("lfdm_lite.pipeline.LFDM.generate", fail)
+    assert "not enough memory" in fails(capsys, "generate", "face.png", "--label", "fear")
+
+
+def test_a_long_message_is_cut(monkeypatch, capsys):
+    def fail(*_, **__):
+        raise ValueError("word " * 1000)
+
+    monkeypatch.setattr("lfdm_lite.pipeline.LFDM.generate", fail)
+    assert len(fails(capsys, "generate", "face.png", "--label", "fear")) <= 500
 
 
 def test_lfdm_debug_shows_tracebacks(monkeypatch):
@@ -223,12 +279,12 @@ def test_the_overview_names_every_command(capsys):
     ("command", "words"),
     [
         ("generate", ["IMAGE", "--label", "--guidance-scale", "--num-frames", "the shipped faces64"]),
-        ("train", ["autoencoder", "diffusion", "decoder", "judge"]),
+        ("train", ["autoencoder", "diffusion", "decoder", "judge", "an image and a label become motion"]),
         ("train autoencoder", ["--preset", "--out", "--resume", "--steps", "--model.num-regions", "share of pairs"]),
         ("train diffusion --preset tiny", ["--autoencoder", "--unet.dim", "--diffusion.schedule"]),
         ("train judge", ["--learning-rate", "--data.train-clips"]),
         ("evaluate", ["--data", "--split", "--clips", "--judge"]),
-        ("data", ["preview", "export"]),
+        ("data", ["preview", "export", "prepare", "Draw a few clips"]),
         ("data preview", ["SET", "--split"]),
         ("data export", ["--flow", "--out"]),
         ("info", ["CHECKPOINT"]),
@@ -269,6 +325,41 @@ def test_a_resumed_run_keeps_the_options_that_it_was_started_with(monkeypatch, t
     monkeypatch.setattr(training, "train_judge", lambda *arguments: seen.append(arguments))
     assert main(["train", "judge", "--out", "run", "--resume"]) == 0
     assert seen[0][0] == config and seen[0][2] is True
+
+
+def test_of_two_presets_the_last_counts_for_the_defaults_too(monkeypatch):
+    from lfdm_lite import training
+
+    seen = []
+    monkeypatch.setattr(training, "train_judge", lambda *arguments: seen.append(arguments))
+    words = "train judge --preset=faces32 --out a --steps 9 --preset tiny --out b"
+    assert main(words.split()) == 0
+    config, out, _ = seen[0]
+    tiny = training.PRESETS["tiny"].judge
+    assert config.data == tiny.data and config.model == tiny.model and config.optim.steps == 9 and str(out) == "b"
+    assert tiny.data != training.PRESETS["faces32"].judge.data
+
+
+def test_the_run_of_another_stage_is_refused(capsys, tmp_path):
+    from dataclasses import asdict
+
+    from lfdm_lite import training
+
+    (tmp_path / "run").mkdir()
+    recipe = json.dumps({"config": asdict(training.PRESETS["tiny"].decoder)})
+    (tmp_path / "run" / "recipe.json").write_text(recipe)
+    assert "run" in fails(capsys, "train", "autoencoder", "--preset", "tiny", "--out", "run", "--resume")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["recipe.json"]
+
+
+@pytest.mark.parametrize("stage", ["autoencoder", "diffusion", "decoder", "judge"])
+def test_every_stage_has_help_with_the_defaults_of_its_preset(capsys, stage):
+    from lfdm_lite import training
+
+    assert main(["train", stage, "--preset", "tiny", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    steps = getattr(training.PRESETS["tiny"], stage).optim.steps
+    assert "The defaults are those of --preset tiny." in said and f"(default: {steps})" in said
 
 
 # ---------------------------------------------------------------- info, data

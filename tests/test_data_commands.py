@@ -142,7 +142,7 @@ def test_clips_made_otherwise_are_not_mixed(capsys):
     export()
     before = files()
     capsys.readouterr()
-    for more, said in (("--seed 1", "seed 0, now 1"), ("--fps 4", "fps 8, now 4")):
+    for more, said in (("--seed 1", "seed 0, now 1"), ("--fps 4", "fps 8.0, now 4.0")):
         export(more, status=2)
         message = capsys.readouterr().err
         assert "holds 'train' clips that were made otherwise" in message and said in message

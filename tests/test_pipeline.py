@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ from lfdm_lite import LFDM, CheckpointError, GaussianDiffusion, GeneratedVideo, 
 from lfdm_lite.evaluation.judges import VideoClassifier
 from lfdm_lite.files.media import MediaError
 from lfdm_lite.generated import NotFiniteError
+from lfdm_lite.inputs import Sampling
 from lfdm_lite.training.presets import PRESETS
 
 LABELS = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
@@ -121,12 +123,23 @@ def test_the_default_guidance_is_the_models_own(model, image):
     assert default.video.equal(named.video)
 
 
-def test_labels_may_be_names_indices_or_tensors(model, image):
+def test_labels_may_be_names_or_numbers_of_whatever_make(model, image):
     expected = run(model, image, ["fear", "anger"])
-    for label in ([2, 0], (2, "anger"), torch.tensor([2, 0]), np.array([2, 0])):
+    names, numbers = {"fear": 1, "anger": 2}.keys(), [torch.tensor(2), np.int64(0)]
+    arrays = torch.tensor([2, 0]), np.array([2, 0]), np.array([2.0, 0.0]), np.array(["fear", "anger"])
+    for label in ([2, 0], (2, "anger"), *arrays, names, numbers, range(2, -1, -2), (name for name in names)):
         result = run(model, image, label)
         assert result.video.equal(expected.video) and result.label_names == ["fear", "anger"]
-    assert run(model, image, torch.tensor(2)).label_names == ["fear"]
+    for label in (2, np.int64(2), np.float32(2), np.array(2), torch.tensor(2), torch.tensor([2]), np.str_("fear")):
+        assert model.label_indices(label).tolist() == [2]
+
+
+def test_numbers_may_be_of_whatever_make(model):
+    makes = (int, float, np.int64, np.float32, np.array, torch.tensor, lambda number: torch.tensor([number]))
+    for make in makes:
+        how = model.sampling(make(3), make(2), "ddim", make(5), make(7))
+        assert how == Sampling(3, 2.0, "ddim", 5, 7)
+        assert [type(value) for value in vars(how).values()] == [int, float, str, int, int]
 
 
 def test_images_and_labels_pair_up(model, image):
@@ -159,11 +172,19 @@ def test_training_mode_neither_matters_nor_changes(image):
         (6, {}, r"label 6 is not one of: anger, .*\(or 0 to 5\)"),
         (-1, {}, r"label -1 is not one of"),
         (True, {}, r"label True is not one of"),
+        (np.True_, {}, r"label .*True.* is not one of"),
+        ("Anger ", {}, r"label 'Anger ' is not one of: .*; did you mean 'anger'\?$"),
+        (None, {}, r"label None is not one of"),
         (1.5, {}, r"label 1.5 is not one of"),
         ([], {}, r"no label was given; the labels are: anger"),
         ("anger", {"num_frames": 0}, r"num_frames is 0; expected a whole number at least 1"),
         ("anger", {"steps": 0}, r"steps is 0; expected a whole number from 1 to 1000"),
         ("anger", {"steps": 1001}, r"steps is 1001; expected a whole number from 1 to 1000"),
+        ("anger", {"steps": 2.5}, r"steps is 2.5; expected a whole number"),
+        ("anger", {"seed": "1"}, r"seed is '1'; expected a whole number"),
+        ("anger", {"num_frames": torch.tensor([1, 2])}, r"num_frames is tensor.*; expected a whole number"),
+        ("anger", {"guidance_scale": "1.5"}, r"guidance_scale is '1.5'; expected a number from 0"),
+        ("anger", {"guidance_scale": np.array([1.0, 2.0])}, r"guidance_scale is array.*; expected a number from 0"),
         ("anger", {"sampler": "euler"}, r"sampler 'euler' is not one of: "),
         ("anger", {"guidance_scale": -1.0}, r"guidance_scale is -1.0; expected a number from 0"),
         ("anger", {"guidance_scale": float("nan")}, r"guidance_scale is nan"),
@@ -172,6 +193,30 @@ def test_training_mode_neither_matters_nor_changes(image):
 def test_what_cannot_be_generated_is_said(model, image, label, options, message):
     with pytest.raises(ValueError, match=message):
         run(model, image, label, **options)
+
+
+def test_an_eps_network_has_fewer_steps_than_its_diffusion_and_says_how_many(model, image):
+    diffusion = GaussianDiffusion(replace(model.diffusion.config, parameterization="eps"))
+    model = LFDM(model.autoencoder, model.unet, diffusion, LABELS, 32)
+    usable = int((diffusion.exact_alpha_bar() >= 1e-3).sum())
+    assert usable < 1000
+    with pytest.raises(ValueError, match=rf"steps is 1000; expected a whole number from 1 to {usable}$"):
+        run(model, image, "fear", steps=1000)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_in_another_precision_are_refused_in_words(image, dtype):
+    with pytest.raises(ValueError, match=rf"the weights are {dtype}; sampling needs torch.float32: call .float\(\)"):
+        run(tiny_model().to(dtype), image, "fear")
+
+
+def test_another_default_precision_of_torch_is_refused_in_words(model, image):
+    torch.set_default_dtype(torch.float64)
+    try:
+        with pytest.raises(ValueError, match="default dtype is torch.float64; sampling needs torch.float32"):
+            run(model, image, "fear")
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 # ---------------------------------------------------------------- images from disk
@@ -244,7 +289,7 @@ def test_videos_are_saved_by_suffix(model, image, tmp_path):
     with pytest.raises(ValueError, match=r"cannot save a video as 'out.avi': the name must end in .gif, .mp4, .png"):
         result.save(tmp_path / "out.avi")
     (tmp_path / "folder.gif").mkdir()
-    with pytest.raises(ValueError, match="it is a folder"):
+    with pytest.raises(ValueError, match="folder.gif is a folder; expected the name of a file"):
         result.save(tmp_path / "folder.gif")
     with pytest.raises(ValueError, match="scale is 0"):
         result.save(tmp_path / "out.gif", scale=0)
@@ -255,8 +300,49 @@ def test_clips_can_be_taken_one_by_one(model, image):
     assert result[1].label_names == ["anger"] and result[1].video.equal(result.video[1:])
     assert result[-1].video.equal(result.video[1:])
     assert [clip.label_names[0] for clip in result] == ["fear", "anger"]
-    with pytest.raises(IndexError):
-        result[2]
+    for index in (2, -3, 1.0, "fear", [0, 2], None):
+        with pytest.raises(IndexError, match="of 2"):
+            result[index]
+
+
+def test_several_clips_can_be_taken_as_from_a_sequence(model, image):
+    result = run(model, image, ["fear", "anger", "sadness"])
+    for index in (slice(1, None), [1, 2], np.array([1, 2]), torch.tensor([1, 2]), range(1, 3), [False, True, True]):
+        part = result[index]
+        assert part.label_names == ["anger", "sadness"] and part.video.equal(result.video[1:])
+        assert part.flow.equal(result.flow[1:]) and part.source.equal(result.source[1:]) and len(part) == 2
+    assert result[::-1].label_names == ["sadness", "anger", "fear"] and len(result[3:]) == 0
+    for index in (np.int64(1), torch.tensor(1), np.array([1])):
+        assert result[index].label_names == ["anger"]
+
+
+def test_rates_and_scales_may_be_of_whatever_make(model, image, tmp_path):
+    from lfdm_lite.files.media import read_video
+
+    clip = run(model, image, "fear")
+    for make in (np.int64, np.float32, float, torch.tensor):
+        for name in ("a.gif", "a.mp4", "a.png"):
+            clip.save(tmp_path / name, fps=make(8), scale=make(2))
+        assert read_video(tmp_path / "a.mp4").shape == read_video(tmp_path / "a.gif").shape == (3, 4, 64, 64)
+    for name, options, said in (
+        ("a.gif", {"scale": 1.5}, "scale is 1.5; expected a whole number"),
+        ("a.png", {"scale": "2"}, "scale is '2'; expected a whole number"),
+        ("a.mp4", {"fps": "8"}, "fps is '8'; expected a number above 0"),
+        ("a.mp4", {"fps": float("inf")}, "fps is inf; expected a number above 0"),
+        ("a.mp4", {"scale": 10**6}, "a.mp4 would have more than 90 million pixels; the largest scale is 148"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            clip.save(tmp_path / name, **options)
+
+
+def test_saving_through_a_link_keeps_the_link(model, image, tmp_path):
+    clip = run(model, image, "fear")
+    (tmp_path / "link.gif").symlink_to("there.gif")
+    assert clip.save(tmp_path / "link.gif") == tmp_path / "link.gif"
+    assert (tmp_path / "link.gif").is_symlink() and (tmp_path / "there.gif").is_file()
+    (tmp_path / "other.gif").symlink_to("there.txt")
+    with pytest.raises(ValueError, match="it is a link to .*there.txt, whose name must end in .gif too"):
+        clip.save(tmp_path / "other.gif")
 
 
 def test_a_notebook_shows_every_clip(model, image):

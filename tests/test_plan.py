@@ -77,6 +77,15 @@ def test_a_trial_is_of_the_network_that_the_run_trains(stage, tmp_path):
     assert (tmp_path / "profile" / "profile.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_trial_imports_nothing_from_the_folder_one_stands_in(tmp_path, monkeypatch):
+    for name in ("heapq.py", "statistics.py", "lfdm_lite/__init__.py", "torch/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    assert try_steps(TINY.diffusion, 1, LFAE, steps=1).seconds > 0
+    assert not (tmp_path / "ran").exists()
+
+
 def test_a_trial_that_fails_says_why():
     broken = replace(TINY.diffusion, unet=replace(TINY.diffusion.unet, num_frames=3))
     broken = replace(broken, data=replace(broken.data, size=30))  # 7 latent pixels: the levels do not fit
@@ -209,6 +218,7 @@ def test_the_command_prints_both_stages_and_their_sum(monkeypatch, capsys, tmp_p
         (["nothing"], "preset 'nothing' is not one of: tiny, "),
         (["tiny", "--memory", "0"], "--memory is 0; expected gigabytes above 0"),
         (["tiny", "--processes", "0"], "--processes is 0; expected at least 1"),
+        (["tiny", "--precision", "fp16"], "--precision fp16 needs a GPU"),
     ],
 )
 def test_a_wrong_plan_is_refused(words, said, capsys):

@@ -25,24 +25,43 @@ class Clips:
     """Frames of a clip."""
     seed: int = 0
     """Of the procedural clips."""
-    fps: int = 8
+    fps: float = 8.0
     """Frames a second in what is written."""
 
 
-def is_procedural(clips: Clips) -> bool:
-    """Whether the set is drawn, not read from a folder.
+def is_procedural(name: str) -> bool:
+    """Whether a set is drawn, not read from a folder.
 
     Raises:
-        UsageError: there is no such set, or no clip is asked for.
+        UsageError: there is neither such a set nor such a folder.
     """
     from ..data import PROCEDURAL
 
-    if clips.clips < 1:
-        raise UsageError(f"--clips is {clips.clips}; expected at least 1")
-    if clips.name not in PROCEDURAL and not Path(clips.name).is_dir():
+    if name not in PROCEDURAL and not Path(name).is_dir():
         known = ", ".join(PROCEDURAL)
-        raise UsageError(f"data set {clips.name!r} is not one of: {known}; nor is it a folder of videos")
-    return clips.name in PROCEDURAL
+        raise UsageError(f"data set {name!r} is not one of: {known}; nor is it a folder of videos")
+    return name in PROCEDURAL
+
+
+def check(clips: Clips, film: Path) -> None:
+    """Whether there can be such clips, and a film of them under that name.
+
+    Raises:
+        ValueError: not; says why.
+    """
+    from ..files.pictures import MAX_PIXELS
+    from ..files.rates import check_rate
+
+    is_procedural(clips.name)
+    for option in ("clips", "size", "num_frames"):
+        if getattr(clips, option) < 1:
+            raise UsageError(f"--{option.replace('_', '-')} is {getattr(clips, option)}; expected at least 1")
+    if clips.num_frames * clips.size**2 > MAX_PIXELS:
+        most = MAX_PIXELS // 10**6
+        raise UsageError(
+            f"{clips.num_frames} frames of {clips.size} pixels; a clip may have {most} million pixels at most"
+        )
+    check_rate(film, clips.fps)
 
 
 def build(clips: Clips) -> Any:
@@ -50,7 +69,7 @@ def build(clips: Clips) -> Any:
     from ..data import PROCEDURAL, VideoFolder
     from ..files.flow_files import has_motion
 
-    if is_procedural(clips):
+    if is_procedural(clips.name):
         return PROCEDURAL[clips.name](
             clips.split, size=clips.size, num_frames=clips.num_frames, length=clips.clips, seed=clips.seed
         )

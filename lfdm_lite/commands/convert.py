@@ -1,7 +1,5 @@
 """`lfdm convert`: the authors' checkpoints to ours, and back."""
 
-import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -9,6 +7,8 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from .common import UsageError, parse
+from .outputs import CHECKPOINT, output_folder
+from .terminal import say
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,6 @@ def convert(arguments: list[str]) -> None:
 
 def forth(lfae: Path, dm: Path, options: Convert) -> None:
     """The authors' files to a checkpoint folder."""
-    from ..files.checkpoints import check_free
     from ..official.convert import from_official
     from ..official.labels import compute_label_vectors, read_label_vectors
     from ..official.presets import paper_model
@@ -52,27 +51,20 @@ def forth(lfae: Path, dm: Path, options: Convert) -> None:
     for path in (lfae, dm):
         if not path.is_file():
             raise UsageError(f"no file at {path}")
-    check_free(options.out)
+    output_folder(options.out, fresh=CHECKPOINT)
     paper = paper_model(options.preset, official=True)
     if options.label_vectors is not None:
         vectors = read_label_vectors(options.label_vectors, paper.labels)
     else:
         vectors = compute_label_vectors(paper.labels)
-    with warnings.catch_warnings(record=True) as notes:
-        model = from_official(lfae, dm, paper, vectors)
-    for note in notes:
-        print(f"lfdm: warning: {note.message}", file=sys.stderr)
-    model.save_pretrained(options.out)
-    print(f"{options.preset}: {options.out}")
+    from_official(lfae, dm, paper, vectors).save_pretrained(options.out)
+    say(f"{options.preset}: {options.out}")
 
 
 def back(folder: Path, out: Path) -> None:
     """A checkpoint folder to the authors' files."""
-    from ..official.convert import FILES, to_official
+    from ..official.convert import DM_FILE, LFAE_FILE, VECTORS_FILE, to_official
     from ..pipeline import LFDM
 
-    there = [out / name for name in FILES if (out / name).exists()]
-    if there:
-        raise UsageError(f"{there[0]} is there already and would be lost; choose another --out")
-    for path in to_official(LFDM.from_pretrained(folder), out):
-        print(path)
+    output_folder(out, reads=[folder], fresh=(LFAE_FILE, DM_FILE, VECTORS_FILE))
+    say(*to_official(LFDM.from_pretrained(folder), out))

@@ -1,15 +1,60 @@
 """`lfdm data`: look at a data set, write it as videos, or prepare one of the paper's for training."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
 
-from .common import pick
-from .export import export
-from .prepare import prepare
-from .preview import preview
+from tyro.conf import Positional, arg
 
-WHAT: dict[str, Callable[[list[str]], int | None]] = {"preview": preview, "export": export, "prepare": prepare}
+from .common import Flag, parse
+from .export import Export, export
+from .outputs import output_folder
+from .preview import Preview, preview
+from .terminal import say
+
+SHOWN = 20  # lines of a list on the screen; the report has all
+
+
+@dataclass(frozen=True)
+class Prepare:
+    """Check one of the paper's data sets, and cut, crop and resize its clips as the paper's code does.
+
+    Says what is missing, what the paper does not use, and what is broken; DST/report.txt has it all. After an
+    interruption the same command goes on. Ends with 1 if a clip is broken: it is left out, the others are there.
+    """
+
+    name: Positional[Annotated[Literal["mug", "mhad", "natops"], arg(metavar="mug|mhad|natops")]]
+    """MUG facial expressions, UTD-MHAD actions, or NATOPS aircraft handling signals."""
+    source: Positional[Annotated[Path, arg(metavar="SRC")]]
+    """The folder into which the set was unpacked; it is only read."""
+    destination: Positional[Annotated[Path, arg(metavar="DST")]]
+    """A new folder; MUG, MHAD, NATOPS and VideoFolder of lfdm_lite.data read it."""
+    size: int = 128
+    """Height and width in pixels; the paper: 128."""
+    workers: int = 0
+    """Clips that are made at a time; 0: one a core, at most 8."""
+    strict: Flag = False
+    """End with an error, before anything is written, if something is missing; and at the first broken clip."""
+
+
+def prepare(options: Prepare) -> int:
+    output_folder(options.destination, "DST", reads=[options.source])
+    from ..data.paper import prepare as library
+    from ..data.paper.layouts import survey
+
+    found = survey(options.name, options.source)
+    say(found.text(SHOWN), "")
+    done = library.prepare(found, options.destination, options.size, options.workers, options.strict)
+    say(done.text(SHOWN))
+    return 1 if done.broken else 0
 
 
 def data(arguments: list[str]) -> int | None:
-    what, rest = pick("lfdm data", "WHAT", tuple(WHAT), arguments)
-    return WHAT[what](rest)
+    """Look at, write or prepare a data set."""
+    match parse({"preview": Preview, "export": Export, "prepare": Prepare}, "lfdm data", arguments):
+        case Preview() as options:
+            return preview(options)
+        case Export() as options:
+            return export(options)
+        case Prepare() as options:
+            return prepare(options)

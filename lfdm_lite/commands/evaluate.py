@@ -7,7 +7,10 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
+from .clips import is_procedural
 from .common import Flag, UsageError, parse, pick_device
+from .outputs import output_file, write_report
+from .terminal import say
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Evaluate:
     data_seed: int = 0
     """Of the procedural clips."""
     device: str = "auto"
-    """Such as cpu or cuda; auto is a GPU where there is one."""
+    """auto takes a GPU where there is one: cuda, or Apple's mps (untried on Apple hardware); else cpu."""
     out: Annotated[Path, arg(metavar="FILE.json")] = Path("evaluation.json")
     """Where the figures are written; `metrics.json` in the checkpoint's folder is what `lfdm info` prints."""
     quiet: Flag = False
@@ -53,16 +56,19 @@ def evaluate(arguments: list[str]) -> None:
     options = parse(Evaluate, "lfdm evaluate", arguments)
     if options.clips < 1:
         raise UsageError(f"--clips is {options.clips}; expected at least 1")
+    drawn = is_procedural(options.data)
     from ..files.checkpoints import read_config
     from ..pipeline import find_folder
 
     folder = find_folder(options.checkpoint)
     kind = read_config(folder).get("kind")
     measure = {"LFDM": evaluate_model, "LatentFlowAutoencoder": evaluate_autoencoder, "VideoClassifier": evaluate_judge}
-    if kind not in measure:
+    if not isinstance(kind, str) or kind not in measure:
         raise UsageError(f"{folder} is of kind {kind!r}; this command knows: {', '.join(measure)}")
+    reads = [folder, *([options.judge] if options.judge else []), *([] if drawn else [Path(options.data)])]
+    place = output_file(options.out, reads=reads)
     results = measure[kind](folder, options)
-    report(results, options)
+    report(results, options, place)
 
 
 def evaluate_model(folder: Path, options: Evaluate) -> dict[str, Any]:
@@ -72,6 +78,7 @@ def evaluate_model(folder: Path, options: Evaluate) -> dict[str, Any]:
     from ..pipeline import LFDM
 
     model = LFDM.from_pretrained(folder).to(pick_device(options.device))
+    how = model.sampling(None, options.guidance_scale, options.sampler, options.steps, options.seed)
     judge = None
     if options.stage != "one":
         judge_folder = find_judge(folder, options.judge)
@@ -79,12 +86,14 @@ def evaluate_model(folder: Path, options: Evaluate) -> dict[str, Any]:
         if judge.labels != model.labels:
             raise UsageError(f"the judge in {judge_folder} knows the labels {judge.labels}, the model {model.labels}")
     clips = load_clips(options, model.image_size, model.unet.config.num_frames, model.labels)
+    if judge is not None and (evaluation.occurrence(clips["label"]) % 2).sum() < 2:
+        count = len(clips["label"])
+        raise UsageError(f"{count} clips are too few for stage two, which compares two halves with clips of each label")
     results = {}
     if options.stage != "two":
         results["stage_one"] = evaluation.evaluate_autoencoder(model.autoencoder, clips)
     if judge is not None:
-        sampling = {"sampler": options.sampler, "steps": options.steps, "guidance_scale": options.guidance_scale}
-        results["stage_two"] = evaluation.evaluate_generation(model, judge, clips, seed=options.seed, **sampling)
+        results["stage_two"] = evaluation.evaluate_generation(model, judge, clips, **vars(how))
     return results
 
 
@@ -134,15 +143,12 @@ def load_clips(options: Evaluate, size: int, num_frames: int, labels: list[str] 
     from .. import data
     from ..evaluation.tables import collect
 
-    if options.data in data.PROCEDURAL:
+    if is_procedural(options.data):
         dataset: Any = data.PROCEDURAL[options.data](
             options.split, size=size, num_frames=num_frames, length=options.clips, seed=options.data_seed
         )
-    elif Path(options.data).is_dir():
-        dataset = data.VideoFolder(options.data, size, num_frames, split=options.split)
     else:
-        known = ", ".join(data.PROCEDURAL)
-        raise UsageError(f"--data {options.data!r} is neither a procedural set ({known}) nor a folder of videos")
+        dataset = data.VideoFolder(options.data, size, num_frames, split=options.split)
     clips = collect(dataset, options.clips)
     if labels is not None and list(dataset.labels) != labels:
         import torch
@@ -154,21 +160,19 @@ def load_clips(options: Evaluate, size: int, num_frames: int, labels: list[str] 
     return clips
 
 
-def report(results: dict[str, Any], options: Evaluate) -> None:
+def report(results: dict[str, Any], options: Evaluate, place: Path) -> None:
     """Print the tables; write the figures and what they were measured on."""
     from ..evaluation.tables import as_table
-    from ..files.checkpoints import write_json
 
     if not options.quiet:
         for title, figures in results.items():
-            print(f"\n{title.replace('_', ' ')}\n{as_table(figures)}")
+            say(f"\n{title.replace('_', ' ')}\n{as_table(figures)}")
     how = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
     how = {name: value for name, value in how.items() if name not in ("out", "quiet")}
     figures = {
         title: {name: asdict(value) if is_dataclass(value) else value for name, value in part.items()}
         for title, part in results.items()
     }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(options.out, {"measured": how, **figures})
+    write_report(place, {"measured": how, **figures})
     if not options.quiet:
-        print(f"\nwritten to {options.out}")
+        say(f"\nwritten to {options.out}")

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from .clips import Clips, build, is_procedural
-from .common import UsageError, file_name, parse
+from .clips import Clips, build, check, is_procedural
+from .common import UsageError, file_name
+from .terminal import say
 
 MADE_FROM = "export.json"  # says what each split in a folder was made from
 TABLE, COLUMNS = "clips.csv", ("file", "split", "label", "label_name", "subject")
@@ -37,11 +38,11 @@ class Export:
     npz: NAME.npz with the arrays flow (2, T, H, W; normalized) and visible (1, T, H, W)."""
 
 
-def export(arguments: list[str]) -> None:
+def export(options: Export) -> None:
     """Write the clips that are not there yet, and a table of them."""
-    options = parse(Export, "lfdm data export", arguments)
     clips = options.clips
-    if not is_procedural(clips):
+    check(clips, options.out / "clip.mp4")
+    if not is_procedural(clips.name):
         from ..data import PROCEDURAL
 
         raise UsageError(f"only procedural sets can be exported ({', '.join(PROCEDURAL)}), not {clips.name!r}")
@@ -52,8 +53,6 @@ def export(arguments: list[str]) -> None:
 
     from ..files.locks import hold_folder
 
-    if options.out.exists() and not options.out.is_dir():
-        raise UsageError(f"--out {options.out} is a file; give a folder")
     with hold_folder(options.out):
         read_rows(options.out / TABLE)  # refused before anything is written
         remember(options.out / MADE_FROM, clips)
@@ -69,10 +68,10 @@ def export(arguments: list[str]) -> None:
         finally:  # what is there after an interruption is a whole data set too
             if rows:
                 update_table(options.out / TABLE, rows)
-    print(f"{len(rows)} clips in {options.out}")
+    say(f"{len(rows)} clips in {options.out}")
 
 
-def write_clip(film: Path, item: Callable[[], dict[str, Any]], fps: int, flow: str) -> None:
+def write_clip(film: Path, item: Callable[[], dict[str, Any]], fps: float, flow: str) -> None:
     """Write what is missing of a clip; the film comes last, so that where it is all is."""
     from ..files.flow_files import motion_file, motion_path, write_flo, write_kitti_flow, write_visible
     from ..files.media import write_mp4

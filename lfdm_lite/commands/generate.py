@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, UseAppendAction, arg
 
 from .common import Flag, UsageError, default_checkpoint, file_name, parse, pick_device
+from .outputs import key, no_two_alike, output_file
+from .terminal import say
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Generate:
     image: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE [IMAGE ...]", help_behavior_hint="(required)")]]
     """A picture; its central square is used."""
     label: UseAppendAction[Annotated[tuple[str, ...], arg(help_behavior_hint="(required, repeatable)")]]
-    """A label, or "all"."""
+    """A label, or "all". Repeat the option for several."""
     out: UseAppendAction[
         Annotated[tuple[Path, ...], arg(metavar="FILE", help_behavior_hint="(repeatable, default: out.gif)")]
     ] = ()
@@ -38,12 +40,12 @@ class Generate:
     """Frames of a video."""
     sheet: Annotated[Path | None, arg(metavar="FILE.png", help_behavior_hint="(default: none)")] = None
     """Also write one still of all videos: a row each, time runs right."""
-    fps: int = 8
+    fps: float = 8.0
     """Frames a second."""
     scale: int = 1
     """Magnification of every pixel, in the files."""
     device: Annotated[str, arg(metavar="DEVICE")] = "auto"
-    """cpu, cuda, mps; auto takes a GPU where there is one."""
+    """auto takes a GPU where there is one: cuda, or Apple's mps (untried on Apple hardware); else cpu."""
     quiet: Flag = False
     """No progress bar, no list of files."""
 
@@ -53,39 +55,58 @@ def generate(arguments: list[str]) -> None:
     if not options.image:
         raise UsageError("no image was given: lfdm generate IMAGE --label LABEL")
     outs = options.out or (Path("out.gif"),)
-    from ..generated import check_destination  # torch loads here; --help and mistyped options need not wait for it
-
-    for path in (*outs, *([options.sheet] if options.sheet else [])):
-        check_destination(path)
+    sheets = [options.sheet] if options.sheet else []
     if options.sheet and options.sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet {options.sheet}: the name must end in .png")
-    from ..pipeline import LFDM
+    no_two_alike([*outs, *sheets])
+    from ..generated import check_saving  # torch loads here; --help and mistyped options need not wait for it
+    from ..pipeline import LFDM, find_folder
 
-    model = LFDM.from_pretrained(options.checkpoint or default_checkpoint()).to(pick_device(options.device))
+    for path in (*outs, *sheets):
+        check_saving(path, (1, 3, 1, 1, 1), options.fps, options.scale)
+    folder = find_folder(options.checkpoint or default_checkpoint())
+    model = LFDM.from_pretrained(folder).to(pick_device(options.device))
     if not options.label:
         raise UsageError(f"no label was given: use --label with one of: {', '.join(model.labels)}, all")
+    for label in options.label:
+        if label not in model.labels and set(label.split(",")) <= set(model.labels):
+            raise UsageError(
+                f"{label!r} is no label; for several, repeat --label: --label {label.replace(',', ' --label ')}"
+            )
     labels = list(model.labels) if "all" in options.label else list(options.label)
     images = [image for image in options.image for _ in labels]
-    result = model.generate(
-        images,
-        labels * len(options.image),
-        num_frames=options.num_frames,
-        guidance_scale=options.guidance_scale,
-        sampler=options.sampler,
-        steps=options.steps,
-        seed=options.seed,
-        progress=not options.quiet,
-    )
-    written: list[Path] = []
-    for i, (image, label) in enumerate(zip(images, result.label_names, strict=True)):
-        parts = ([image.stem] if len(options.image) > 1 else []) + ([label] if len(labels) > 1 else [])
-        for out in outs:
-            path = out.with_name("-".join([out.stem, *map(file_name, parts)]) + out.suffix)
-            if path in written:  # the same label twice, or two images of one name
-                path = path.with_name(f"{path.stem}-{i}{path.suffix}")
-            written.append(result[i].save(path, fps=options.fps, scale=options.scale))
-    if options.sheet:
-        written.append(result.save(options.sheet, scale=options.scale))
+    indices = model.label_indices(labels).tolist() * len(options.image)
+    how = model.sampling(options.num_frames, options.guidance_scale, options.sampler, options.steps, options.seed)
+    several = len(options.image) > 1, len(labels) > 1
+    names = [clip_name(image, model.labels[label], *several) for image, label in zip(images, indices, strict=True)]
+    files = distinct([out.with_name(out.stem + name + out.suffix) for name in names for out in outs], sheets)
+    clip, sheet = ((n, 3, how.num_frames, model.image_size, model.image_size) for n in (1, len(images)))
+    for path, shape in [*((path, clip) for path in files), *((path, sheet) for path in sheets)]:
+        output_file(path, reads=[*options.image, folder])
+        check_saving(path, shape, options.fps, options.scale)
+    result = model.generate(images, indices, **vars(how), progress=not options.quiet)
+    for i, path in enumerate(files):
+        result[i // len(outs)].save(path, fps=options.fps, scale=options.scale)
+    for path in sheets:
+        result.save(path, scale=options.scale)
     if not options.quiet:
-        print(f"seed {result.seed}")
-        print("\n".join(map(str, written)))
+        say(f"seed {result.seed}", *files, *sheets)
+
+
+def clip_name(image: Path, label: str, of_image: bool, of_label: bool) -> str:
+    """What is put behind the name of an output: the image's name and the label, where there are several."""
+    parts = [image.stem] * of_image + [label] * of_label
+    return "".join(f"-{file_name(part)}" for part in parts)
+
+
+def distinct(paths: list[Path], others: list[Path]) -> list[Path]:
+    """The paths, numbered where one would be another, or one of `others`: a label given twice, two images of a name."""
+    taken, chosen = {key(path) for path in others}, []
+    for path in paths:
+        free, number = path, 0
+        while key(free) in taken:
+            number += 1
+            free = path.with_name(f"{path.stem}-{number}{path.suffix}")
+        taken.add(key(free))
+        chosen.append(free)
+    return chosen

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from .common import default_checkpoint, parse
+from .common import UsageError, default_checkpoint, parse
+from .terminal import one_line, say
 
 
 @dataclass(frozen=True)
@@ -27,28 +28,40 @@ def info(arguments: list[str]) -> None:
 
     folder = find_folder(options.checkpoint or default_checkpoint())
     config = read_config(folder)
-    kind, version = config.pop("kind", "?"), config.pop("format_version")
-    check(kind, folder)
-    print(f"{folder}: {kind}, format {version}\n")
-    print(weights_table(folder))
-    print(f"\n{WEIGHTS_FILE}: {(folder / WEIGHTS_FILE).stat().st_size / 1e6:.1f} MB")
+    kind, version = config.pop("kind", None), config.pop("format_version")
+    load(kind, folder)
+    size = (folder / WEIGHTS_FILE).stat().st_size / 1e6
+    say(f"{folder}: {kind}, format {version}\n", weights_table(folder), f"\n{WEIGHTS_FILE}: {size:.1f} MB")
     recipe, metrics = beside(folder / "recipe.json"), beside(folder / "metrics.json")
     for title, values in ((CONFIG_FILE, config), ("recipe.json", recipe), ("metrics.json", metrics)):
         if values is not None:
-            print(f"\n{title}")
-            print("\n".join(outline(values, "  ")))
+            try:
+                say(f"\n{title}", *outline(values, "  "))
+            except RecursionError:
+                raise UsageError(f"{folder / title} is nested too deep to be shown") from None
 
 
-def check(kind: str, folder: Path) -> None:
-    """Load the checkpoint whole, so that a damaged one is named as such."""
-    if kind == "LFDM":
-        from ..pipeline import LFDM
+def load(kind: Any, folder: Path) -> None:
+    """Load the checkpoint whole, so that a damaged one is named as such, whatever it holds.
 
-        LFDM.from_pretrained(folder)
-    elif kind == "VideoClassifier":
-        from ..evaluation.judges import VideoClassifier
+    Raises:
+        UsageError: it holds something that this library does not know.
+    """
+    match kind:
+        case "LFDM":
+            from ..pipeline import LFDM
 
-        VideoClassifier.load(folder)
+            LFDM.from_pretrained(folder)
+        case "LatentFlowAutoencoder":
+            from ..training.stages.stage_one import load_autoencoder
+
+            load_autoencoder(folder)
+        case "VideoClassifier":
+            from ..evaluation.judges import VideoClassifier
+
+            VideoClassifier.load(folder)
+        case _:
+            raise UsageError(f"{folder} is of kind {kind!r}; known are LFDM, LatentFlowAutoencoder, VideoClassifier")
 
 
 def weights_table(folder: Path) -> str:
@@ -75,7 +88,7 @@ def beside(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON: {error}") from None
 
 
@@ -112,4 +125,4 @@ def plain(value: Any) -> str:
         return f"{plain(value['value'])} [{plain(value['low'])}, {plain(value['high'])}] (n = {value.get('n', '?')})"
     if isinstance(value, list):
         return ", ".join(map(plain, value))
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.6g}" if isinstance(value, float) else one_line(str(value))

@@ -1,13 +1,15 @@
 """`lfdm plan`: what a preset will cost on this device, before anyone spends a night."""
 
-import sys
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from .common import Flag, UsageError, parse
+from .common import Flag, UsageError, parse, pick_device
+from .outputs import output_file, output_folder, write_report
+from .terminal import say
 
 
 @dataclass(frozen=True)
@@ -43,34 +45,43 @@ def plan(arguments: list[str]) -> None:
     options = parse(Plan, "lfdm plan", arguments)
     if options.processes < 1:
         raise UsageError(f"--processes is {options.processes}; expected at least 1")
-    if options.memory is not None and options.memory <= 0:
+    if options.memory is not None and not 0 < options.memory < math.inf:
         raise UsageError(f"--memory is {options.memory:g}; expected gigabytes above 0")
-    from ..files.checkpoints import write_json
+    if options.price is not None and not 0 <= options.price < math.inf:
+        raise UsageError(f"--price is {options.price:g}; expected what an hour costs, 0 or more")
+    if options.out:
+        output_file(options.out)
+    if options.profile:
+        output_folder(options.profile, "--profile")
+    import torch
+
     from ..training import PRESETS
     from ..training.planning.plans import describe, plan_stage, spell, with_switches
     from ..training.planning.trial import try_steps
-    from .common import pick_device
 
     if options.preset not in PRESETS:
         raise UsageError(f"preset {options.preset!r} is not one of: {', '.join(PRESETS)}")
-    preset, device = PRESETS[options.preset], pick_device("auto")
+    gpu = torch.cuda.is_available()  # training knows CUDA and the CPU alone
+    if options.precision == "fp16" and not gpu:
+        raise UsageError("--precision fp16 needs a GPU; choose bf16 or no")
+    preset, device = PRESETS[options.preset], pick_device("cuda" if gpu else "cpu")
     memory = None if options.memory is None else int(options.memory * 1e9)
     model, plans = preset.autoencoder.model, {}
     stages = ("autoencoder", "diffusion") if options.stage == "both" else (options.stage,)
     for name in stages:
         run = with_switches(getattr(preset, name), options.precision, options.compile, options.checkpointing)
         found = plan_stage(name, run, model, device, options.processes, memory, tell=tell)
-        print("\n".join(describe(found, options.price, options.processes)), end="\n\n")
+        say(*describe(found, options.price, options.processes), "")
         plans[name] = found
         if options.profile and found.part:
             try_steps(run, found.part, model, 1, profile=(options.profile / name).absolute())
-            print(f"  profile: {options.profile / name}\n")
+            say(f"  profile: {options.profile / name}\n")
     if len(stages) > 1:
-        print(f"both stages: {spell(sum(found.hours for found in plans.values()))}")
+        say(f"both stages: {spell(sum(found.hours for found in plans.values()))}")
     if options.out:
-        write_json(options.out, {name: found.figures() for name, found in plans.items() if found.part})
+        write_report(output_file(options.out), {name: found.figures() for name, found in plans.items() if found.part})
 
 
 def tell(what: str) -> None:
     """Say what is being tried, apart from the result."""
-    print(f"trying {what} …", file=sys.stderr)
+    say(f"trying {what} …", error=True)

@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from .clips import Clips, build
-from .common import UsageError, parse
+from .clips import Clips, build, check, is_procedural
+from .common import UsageError
+from .outputs import output_file
+from .terminal import say
 
 
 @dataclass(frozen=True)
@@ -28,32 +30,41 @@ class Preview:
     """Magnification of every pixel; 0 makes pictures of 64 pixels or more."""
 
 
-def preview(arguments: list[str]) -> None:
+def preview(options: Preview) -> None:
     """One row a clip in the still, of each picture; one cell a clip in the film."""
-    options = parse(Preview, "lfdm data preview", arguments)
     if options.frames < 1 or options.scale < 0:
         raise UsageError(f"--frames is {options.frames}, --scale {options.scale}; expected at least 1, and at least 0")
+    if not options.out.name:
+        raise UsageError(f"--out {options.out} is a folder; expected the beginning of a name, such as preview")
+    check(options.clips, options.out.with_name(options.out.name + ".gif"))
+    reads = [] if is_procedural(options.clips.name) else [Path(options.clips.name)]
+    png, gif = (output_file(options.out.with_name(options.out.name + end), reads=reads) for end in (".png", ".gif"))
     dataset = build(options.clips)
     import torch
 
     from ..files.media import write_gif
+    from ..files.pictures import MAX_PIXELS
     from ..viz import Picture, grid_of_clips
 
-    items = [dataset[i] for i in spread(len(dataset), options.clips.clips)]
-    scale = options.scale or max(1, round((96 if len(items) <= 4 else 64) / options.clips.size))
+    shown, size, frames = spread(len(dataset), options.clips.clips), options.clips.size, options.clips.num_frames
+    scale = options.scale or max(1, round((96 if len(shown) <= 4 else 64) / size))
+    if len(shown) * frames * (size * scale) ** 2 > MAX_PIXELS:
+        million = MAX_PIXELS // 10**6
+        raise UsageError(
+            f"a film of more than {million} million pixels; fewer --clips or --num-frames, or a smaller --scale"
+        )
+    items = [dataset[i] for i in shown]
     clips = [pictures(item) for item in items]
     people = getattr(dataset, "subjects", range(2**31))  # the names that a folder gives, or numbers
     names = [
         item["label_name"] + (f", subject {people[item['subject']]}" if item["subject"] >= 0 else "") for item in items
     ]
-    png = options.out.with_name(options.out.name + ".png")
     Picture(sheet(clips, names, options.frames, scale), f"{len(items)} clips: {', '.join(names)}").save(png)
-    print(png)
-    gif = options.out.with_name(options.out.name + ".gif")
+    say(f"{options.out}.png")
     film = torch.stack([torch.cat(clip, dim=3) for clip in clips])
     columns = 6 if len(clips[0]) == 1 else 3 if len(items) > 4 else 2
     write_gif(gif, grid_of_clips(film, names, min(len(items), columns), scale), fps=options.clips.fps)
-    print(gif)
+    say(f"{options.out}.gif")
 
 
 def spread(length: int, count: int) -> list[int]:

@@ -3,16 +3,22 @@
 import inspect
 import os
 import re
-import sys
 from dataclasses import dataclass, field, fields, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from .common import Flag, UsageError, parse, pick, value_of
+from .common import Flag, UsageError, parse
+from .outputs import output_folder
+from .terminal import say
 
-STAGES = ("autoencoder", "diffusion", "decoder", "judge")
+STAGES = {
+    "autoencoder": "Stage one: an image and motion become frames, learned from videos without labels.",
+    "diffusion": "Stage two: an image and a label become motion, on a finished auto-encoder.",
+    "decoder": "The decoder of a finished model alone, on clips of a new kind.",
+    "judge": "A classifier that reads labels from videos, for `lfdm evaluate`.",
+}
 NEEDS = {"diffusion": "autoencoder", "decoder": "checkpoint"}  # the option without which a stage cannot start
 MEANING = {
     "autoencoder": "the folder of a finished `lfdm train autoencoder` run",
@@ -32,35 +38,69 @@ class Train:
     """Go on with the run in --out from its newest whole checkpoint, with the options it was started with."""
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """Those of `Train` that the defaults of the others depend on, so they are parsed first."""
+
+    out: Path = Path()
+    preset: str = Train.preset
+    resume: Flag = False
+
+
 def train(arguments: list[str]) -> int | None:
     """Run one stage; in each of the processes that `accelerate launch` started, if it did."""
-    stage, rest = pick("lfdm train", "STAGE", STAGES, arguments)
+    options: dict[str, type] = {name: described(name, text) for name, text in STAGES.items()}
+    default: Any = None
+    if arguments and arguments[0] in STAGES:  # else there is a mistake or a wish for help: no need to load training
+        stage = arguments[0]
+        default, preset = defaults(stage, arguments[1:])
+        options[stage] = options_of(default, f"{STAGES[stage]} The defaults are those of --preset {preset}.")
+    given = parse(options, "lfdm train", arguments)
+    config = type(default)(**{f.name: getattr(given, f.name) for f in fields(default)})
+    return start(stage, config, given.run)
+
+
+def defaults(stage: str, arguments: list[str]) -> tuple[Any, str]:
+    """The config whose values stand where no option is given, and the preset: of a run to resume, its own.
+
+    Raises:
+        UsageError: there is no such preset.
+        CheckpointError: the recipe of the run cannot be read, or is of another stage.
+    """
+    ahead, _ = parse(Ahead, f"lfdm train {stage}", arguments, return_unknown_args=True, add_help=False)
     from .. import training
-    from ..training.engine.loop import Stopped
     from ..training.engine.recipes import read_run
 
-    preset = value_of("--preset", rest) or "faces64"
-    if preset not in training.PRESETS:
-        raise UsageError(f"preset {preset!r} is not one of: {', '.join(training.PRESETS)}")
-    default = getattr(training.PRESETS[preset], stage)
-    recipe = Path(value_of("--out", rest) or ".") / "recipe.json"
-    if "--resume" in rest and recipe.is_file():
+    if ahead.preset not in training.PRESETS:
+        raise UsageError(f"preset {ahead.preset!r} is not one of: {', '.join(training.PRESETS)}")
+    default = getattr(training.PRESETS[ahead.preset], stage)
+    recipe = ahead.out / "recipe.json"
+    if ahead.resume and recipe.is_file():
         default = read_run(type(default), recipe)
-    options, config = parse_run(f"lfdm train {stage}", rest, preset, default)
+    return default, ahead.preset
+
+
+def start(stage: str, config: Any, run: Train) -> int | None:
+    """Train, and say how it ended."""
+    from .. import training
+    from ..training.engine.loop import Stopped
+
     needed = NEEDS.get(stage)
     if needed and not getattr(config, needed):
         raise UsageError(f"--{needed} FOLDER is missing: {MEANING[needed]}")
+    output_folder(run.out)
     main = os.environ.get("RANK", "0") == "0"
     try:
-        getattr(training, f"train_{stage}")(config, options.out, options.resume)
+        getattr(training, f"train_{stage}")(config, run.out, run.resume)
     except Stopped as stop:
         if main:
-            print(f"lfdm: {stop}", file=sys.stderr if stop.status else sys.stdout)
+            say(f"lfdm: {stop}", error=bool(stop.status))
         return stop.status
     finally:
         leave_group()
     if main:
-        print(f"done: {options.out}")
+        say(f"done: {run.out}")
+    return None
 
 
 def leave_group() -> None:
@@ -71,8 +111,15 @@ def leave_group() -> None:
         torch.distributed.destroy_process_group()
 
 
-def parse_run(prog: str, arguments: list[str], preset: str, default: Any) -> tuple[Train, Any]:
-    """Parse `Train` and a run's config together.
+def described(name: str, text: str) -> type:
+    """A dataclass without options, for the list of stages."""
+    empty = make_dataclass(name, [], frozen=True)
+    empty.__doc__ = text
+    return empty
+
+
+def options_of(default: Any, text: str) -> type:
+    """A dataclass of `Train` and a run's config together.
 
     The config's own fields and those of its optimizer and loop become plain options (`--steps`); those of its other
     parts are prefixed (`--model.width`).
@@ -86,10 +133,9 @@ def parse_run(prog: str, arguments: list[str], preset: str, default: Any) -> tup
 
     names = [f.name for f in fields(default)]
     members = [(name, option(name), field(default=getattr(default, name))) for name in names]
-    Options = make_dataclass("Options", [("run", Annotated[Train, arg(name="")]), *members], frozen=True)
-    Options.__doc__ = f"Train one stage. The defaults are those of --preset {preset}."
-    options = parse(Options, prog, arguments)
-    return options.run, type(default)(**{name: getattr(options, name) for name in names})
+    options = make_dataclass("Options", [("run", Annotated[Train, arg(name="")]), *members], frozen=True)
+    options.__doc__ = text
+    return options
 
 
 def comments(cls: type) -> dict[str, str]:

@@ -235,7 +235,7 @@ class VideoFolder(Dataset):
             return good
         names = _lines(broken)
         if self.on_error == "raise" or not good:
-            advice = "repair or remove them, or leave them out with on_error='skip'"
+            advice = "repair or remove them (in Python, on_error='skip' leaves them out)"
             raise MediaError(f"{len(broken)} of {len(listed)} clips cannot be read; {advice}:{names}")
         warnings.warn(f"{len(broken)} of {len(listed)} clips cannot be read and are left out:{names}", stacklevel=3)
         return good

@@ -43,6 +43,11 @@ class PublishedDiffusion(GaussianDiffusion):
         return super().flow_origin(like)
 
 
+def ours(function: Callable) -> Callable:
+    """What a function of `samplers` does for a process of ours."""
+    return function.dispatch(GaussianDiffusion)
+
+
 def interior_timesteps(num_steps: int, steps: int) -> list[int]:
     """The points between `steps` + 1 equal parts of 0 to num_steps, rounded down, descending: 909 of 1000 for 10 steps.
 
@@ -52,12 +57,14 @@ def interior_timesteps(num_steps: int, steps: int) -> list[int]:
     return torch.linspace(0, num_steps, steps + 2)[1:-1].long().flip(0).tolist()
 
 
+@samplers.sampling_path.register
 def sampling_path(
     diffusion: PublishedDiffusion, steps: int | None = None, min_alpha_bar: float | None = None
 ) -> list[int]:
     """The steps that `sample` visits, noisiest first."""
     config = diffusion.config
-    path = samplers.sampling_path(diffusion, steps, config.min_alpha_bar if min_alpha_bar is None else min_alpha_bar)
+    min_alpha_bar = config.min_alpha_bar if min_alpha_bar is None else min_alpha_bar
+    path = ours(samplers.sampling_path)(diffusion, steps, min_alpha_bar)
     usable = path[0] + 1
     interior = config.spacing == "interior" and len(path) < usable
     return interior_timesteps(usable, len(path)) if interior else path
@@ -110,7 +117,7 @@ def sample(
         least = config.min_alpha_bar if min_alpha_bar is None else min_alpha_bar
         limits = dict(threshold=threshold, threshold_floor=threshold_floor, min_alpha_bar=least)
         how = dict(generator=generator, noise=noise, progress=progress, callback=callback)
-        return ours(diffusion, denoise, shape, sampler=sampler, steps=steps, **limits, **how)
+        return ours(samplers.sample)(diffusion, denoise, shape, sampler=sampler, steps=steps, **limits, **how)
     eta = config.ddim_eta if eta is None else eta
     early = 1 if sampler == "ddim" and config.early_alpha_bar else 0
     alpha_bar = [*diffusion.exact_alpha_bar().tolist(), 1.0]  # at index -1: clean data
@@ -131,9 +138,6 @@ def sample(
         if callback is not None:
             callback(i, t, x, x0)
     return x
-
-
-ours = samplers.sample.dispatch(GaussianDiffusion)
 
 
 def needs_noise(sampler: str, eta: float, last: bool, draw_unused: bool) -> bool:

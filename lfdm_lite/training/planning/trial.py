@@ -1,6 +1,6 @@
 """A few steps of a run on random clips, in a process of their own: what they cost, without drawing any data.
 
-`python -m lfdm_lite.training.planning.trial` reads what to try as JSON, and prints what it found as JSON.
+The process (`CHILD`) reads what to try as JSON, and prints what it found as JSON.
 """
 
 import json
@@ -34,6 +34,17 @@ from .profiling import profile_step
 
 Run = AutoencoderRun | DiffusionRun
 RUNS = {"autoencoder": AutoencoderRun, "diffusion": DiffusionRun}
+# Not `python -m`: that imports what lies in the folder one stands in, and -P keeps -c from it. This very package is
+# found first; nothing else is looked for beside it.
+CHILD = """
+import sys
+sys.path.insert(0, sys.argv.pop())
+import lfdm_lite
+del sys.path[0]
+from lfdm_lite.training.planning.trial import main
+main()
+"""
+PACKAGES = Path(__file__).resolve().parents[3]  # the folder that holds this package
 
 
 @dataclass(frozen=True)
@@ -169,7 +180,7 @@ def try_steps(
     asked = {"stage": stage, "config": asdict(config), "part": part, "steps": steps}
     asked |= {"autoencoder": asdict(autoencoder), "profile": str(profile) if profile else None}
     done = subprocess.run(
-        [sys.executable, "-m", "lfdm_lite.training.planning.trial"],
+        [sys.executable, "-P", "-c", CHILD, str(PACKAGES)],
         input=json.dumps(asked),
         capture_output=True,
         text=True,
@@ -187,7 +198,3 @@ def main() -> None:
     config = make_config(RUNS[asked.pop("stage")], asked.pop("config"), "the run to try")
     autoencoder = make_config(LFAEConfig, asked.pop("autoencoder"), "the run to try")
     print(json.dumps(asdict(try_here(config, autoencoder=autoencoder, **asked))))
-
-
-if __name__ == "__main__":
-    main()
