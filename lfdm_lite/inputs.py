@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .autoencoder import LFAEConfig
+from .samplers import SAMPLERS, sampling_path
 from .unet3d import UNet3DConfig
 
 Number = Any  # an int or a float, or one of numpy, torch or their kin; `whole_number` and its kin make it plain
@@ -46,6 +47,41 @@ class Sampling:
     sampler: str
     steps: int  # network evaluations
     seed: int
+
+
+def sampling(
+    model: Any,
+    num_frames: Number | None = None,
+    guidance_scale: Number | None = None,
+    sampler: str = "dpm++",
+    steps: Number = 20,
+    seed: Number | None = None,
+) -> Sampling:
+    """How `model.generate` samples with these of its options; where one is None, the model's own or a new seed.
+
+    Args:
+        model: an `LFDM`.
+
+    Raises:
+        ValueError: one is out of range, or the weights are in a precision that sampling is not made for.
+    """
+    strange = {p.dtype for p in model.parameters()} - {torch.float32}
+    if strange:
+        raise ValueError(f"the weights are {strange.pop()}; sampling needs torch.float32: call .float() first")
+    if torch.get_default_dtype() != torch.float32:
+        default = torch.get_default_dtype()
+        raise ValueError(f"torch's default dtype is {default}; sampling needs torch.float32: set it back first")
+    if sampler not in SAMPLERS:
+        raise ValueError(f"sampler {sampler!r} is not one of: {', '.join(SAMPLERS)}")
+    least = getattr(model.diffusion.config, "min_alpha_bar", None)  # if it says where to begin
+    usable = len(sampling_path(model.diffusion, None, least))  # an eps network does not begin at pure noise
+    return Sampling(
+        whole_number("num_frames", model.unet.config.num_frames if num_frames is None else num_frames, 1),
+        guidance(model.guidance_scale if guidance_scale is None else guidance_scale),
+        sampler,
+        whole_number("steps", steps, 1, usable),
+        int(torch.randint(2**31, ())) if seed is None else whole_number("seed", seed),
+    )
 
 
 def whole_number(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:

@@ -19,8 +19,8 @@ from .files.checkpoints import load_module, save_module
 from .files.loading import KIND, find_folder, read_parts
 from .files.weights import unwrapped
 from .generated import GeneratedVideo, check_finite
-from .inputs import Number, Sampling, check_parts, guidance, label_indices, pair_up, usable_device, whole_number
-from .samplers import SAMPLERS, guided, sample, sampling_path
+from .inputs import Number, check_parts, label_indices, pair_up, sampling, usable_device
+from .samplers import guided, sample
 from .unet3d import UNet3D
 
 __all__ = ["LFDM", "GeneratedVideo", "clip_generators", "find_folder"]
@@ -103,7 +103,7 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
 
         Source: LFDM, inference.
         """
-        how = self.sampling(num_frames, guidance_scale, sampler, steps, seed)
+        how = sampling(self, num_frames, guidance_scale, sampler, steps, seed)
         num_frames, scale, steps, seed = how.num_frames, how.guidance_scale, how.steps, how.seed
         label = self.label_indices(label)
         source, label = pair_up(self.prepare_images(image), label)
@@ -128,36 +128,6 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         check_finite(video, motion, scale)
         names = [self.labels[i] for i in label.tolist()]
         return GeneratedVideo(video.cpu(), motion.flow.cpu(), motion.occlusion.cpu(), names, source.cpu(), seed)
-
-    def sampling(
-        self,
-        num_frames: Number | None = None,
-        guidance_scale: Number | None = None,
-        sampler: str = "dpm++",
-        steps: Number = 20,
-        seed: Number | None = None,
-    ) -> Sampling:
-        """How `generate` would sample with these of its options; where one is None, the model's own or a new seed.
-
-        Raises:
-            ValueError: one is out of range, or the weights are in a precision that sampling is not made for.
-        """
-        strange = {p.dtype for p in self.parameters()} - {torch.float32}
-        if strange:
-            raise ValueError(f"the weights are {strange.pop()}; sampling needs torch.float32: call .float() first")
-        if torch.get_default_dtype() != torch.float32:
-            default = torch.get_default_dtype()
-            raise ValueError(f"torch's default dtype is {default}; sampling needs torch.float32: set it back first")
-        if sampler not in SAMPLERS:
-            raise ValueError(f"sampler {sampler!r} is not one of: {', '.join(SAMPLERS)}")
-        usable = len(sampling_path(self.diffusion))  # an eps network does not begin at pure noise
-        return Sampling(
-            whole_number("num_frames", self.unet.config.num_frames if num_frames is None else num_frames, 1),
-            guidance(self.guidance_scale if guidance_scale is None else guidance_scale),
-            sampler,
-            whole_number("steps", steps, 1, usable),
-            int(torch.randint(2**31, ())) if seed is None else whole_number("seed", seed),
-        )
 
     def label_indices(self, label: Any) -> Tensor:
         """Label names or indices → a `(b,)` tensor of indices.

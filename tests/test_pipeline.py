@@ -18,7 +18,7 @@ from lfdm_lite import LFDM, CheckpointError, GaussianDiffusion, GeneratedVideo, 
 from lfdm_lite.evaluation.judges import VideoClassifier
 from lfdm_lite.files.media import MediaError
 from lfdm_lite.generated import NotFiniteError
-from lfdm_lite.inputs import Sampling
+from lfdm_lite.inputs import Sampling, sampling
 from lfdm_lite.training.presets import PRESETS
 
 LABELS = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
@@ -137,7 +137,7 @@ def test_labels_may_be_names_or_numbers_of_whatever_make(model, image):
 def test_numbers_may_be_of_whatever_make(model):
     makes = (int, float, np.int64, np.float32, np.array, torch.tensor, lambda number: torch.tensor([number]))
     for make in makes:
-        how = model.sampling(make(3), make(2), "ddim", make(5), make(7))
+        how = sampling(model, make(3), make(2), "ddim", make(5), make(7))
         assert how == Sampling(3, 2.0, "ddim", 5, 7)
         assert [type(value) for value in vars(how).values()] == [int, float, str, int, int]
 

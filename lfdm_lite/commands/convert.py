@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from .common import UsageError, parse
-from .outputs import CHECKPOINT, output_folder
+from .outputs import output_folder
 from .terminal import say
 
 
@@ -44,6 +44,7 @@ def convert(arguments: list[str]) -> None:
 
 def forth(lfae: Path, dm: Path, options: Convert) -> None:
     """The authors' files to a checkpoint folder."""
+    from ..files.checkpoints import check_free
     from ..official.convert import from_official
     from ..official.labels import compute_label_vectors, read_label_vectors
     from ..official.presets import paper_model
@@ -51,7 +52,8 @@ def forth(lfae: Path, dm: Path, options: Convert) -> None:
     for path in (lfae, dm):
         if not path.is_file():
             raise UsageError(f"no file at {path}")
-    output_folder(options.out, fresh=CHECKPOINT)
+    output_folder(options.out)
+    check_free(options.out)
     paper = paper_model(options.preset, official=True)
     if options.label_vectors is not None:
         vectors = read_label_vectors(options.label_vectors, paper.labels)
@@ -63,8 +65,8 @@ def forth(lfae: Path, dm: Path, options: Convert) -> None:
 
 def back(folder: Path, out: Path) -> None:
     """A checkpoint folder to the authors' files."""
-    from ..official.convert import DM_FILE, LFAE_FILE, VECTORS_FILE, to_official
+    from ..official.convert import FILES, to_official
     from ..pipeline import LFDM
 
-    output_folder(out, reads=[folder], fresh=(LFAE_FILE, DM_FILE, VECTORS_FILE))
+    output_folder(out, reads=[folder], fresh=FILES)
     say(*to_official(LFDM.from_pretrained(folder), out))

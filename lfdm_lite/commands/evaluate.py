@@ -75,10 +75,11 @@ def evaluate_model(folder: Path, options: Evaluate) -> dict[str, Any]:
     """Both stages of a whole model."""
     from ..evaluation import tables as evaluation
     from ..evaluation.judges import VideoClassifier
+    from ..inputs import sampling
     from ..pipeline import LFDM
 
     model = LFDM.from_pretrained(folder).to(pick_device(options.device))
-    how = model.sampling(None, options.guidance_scale, options.sampler, options.steps, options.seed)
+    how = sampling(model, None, options.guidance_scale, options.sampler, options.steps, options.seed)
     judge = None
     if options.stage != "one":
         judge_folder = find_judge(folder, options.judge)

@@ -60,6 +60,7 @@ def generate(arguments: list[str]) -> None:
         raise UsageError(f"--sheet {options.sheet}: the name must end in .png")
     no_two_alike([*outs, *sheets])
     from ..generated import check_saving  # torch loads here; --help and mistyped options need not wait for it
+    from ..inputs import sampling
     from ..pipeline import LFDM, find_folder
 
     for path in (*outs, *sheets):
@@ -76,7 +77,7 @@ def generate(arguments: list[str]) -> None:
     labels = list(model.labels) if "all" in options.label else list(options.label)
     images = [image for image in options.image for _ in labels]
     indices = model.label_indices(labels).tolist() * len(options.image)
-    how = model.sampling(options.num_frames, options.guidance_scale, options.sampler, options.steps, options.seed)
+    how = sampling(model, options.num_frames, options.guidance_scale, options.sampler, options.steps, options.seed)
     several = len(options.image) > 1, len(labels) > 1
     names = [clip_name(image, model.labels[label], *several) for image, label in zip(images, indices, strict=True)]
     files = distinct([out.with_name(out.stem + name + out.suffix) for name in names for out in outs], sheets)
