@@ -80,6 +80,16 @@ def test_clips_written_anew_are_seen_and_named(root, capsys):
     assert len(list((root.parent / "cache").glob("folder-train-*"))) == 1, "the outdated cache is gone"
 
 
+def test_names_that_a_terminal_would_obey_are_shown_without_that(root, capsys):
+    write(root / "angry" / "\x1b[31mred.gif", DARK)
+    (root / "angry" / "\x1b[2J.mpg").touch()
+    with pytest.warns(UserWarning, match=r"angry/\?\[2J.mpg"):
+        cache_of(root)
+        write(root / "angry" / "\x1b[31mred.gif", BRIGHT)
+        cache_of(root)
+    assert "\x1b[" not in "".join(said(capsys))
+
+
 def test_a_label_corrected_in_a_table_is_seen(root):
     table = [f"{label}/{i}.gif,{label}" for label in ("angry", "sad") for i in range(5)]
     (root / "clips.csv").write_text("\n".join(["path,label", *table]))

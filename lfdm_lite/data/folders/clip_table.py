@@ -77,7 +77,7 @@ def find_clips(root: Path) -> list[Clip]:
     if twice:
         odd["folders of pictures have a film of the same name beside them; both are read"] = twice
     for what, names in odd.items():
-        names = list(dict.fromkeys(names))
+        names = list(dict.fromkeys(map(plainly, names)))
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         warnings.warn(f"{root}: {what} ({len(names)}): {', '.join(names[:SHOWN])}{more}", stacklevel=5)
     return found
@@ -119,6 +119,11 @@ def _walk(folder: Path, root: Path, above: tuple[tuple[int, int], ...], odd: dic
             yield folder / entry.name
         elif entry.name in folders:
             yield from _walk(folder / entry.name, root, (*above, here), odd)
+
+
+def plainly(name: str) -> str:
+    """A name without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in name)
 
 
 def _is_folder(entry: os.DirEntry) -> bool:

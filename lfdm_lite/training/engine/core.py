@@ -21,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from ...files.checkpoints import write_json
 from ...files.locks import hold_folder
+from ...files.pictures import one_line
 from ..configs import LoopConfig
 from .averaging import WeightAverage
 from .randomness import BatchOrder, Examples, key_of
@@ -151,9 +152,16 @@ class Engine:
         self.accelerator.wait_for_everyone()
 
     def build(self, make: Callable[[], nn.Module]) -> nn.Module:
-        """A new network, whose initial weights depend on the run's seed alone."""
+        """A new network, whose initial weights depend on the run's seed alone.
+
+        Raises:
+            ValueError: its options do not go together.
+        """
         torch.manual_seed(self.config.loop.seed)
-        return make()
+        try:
+            return make()
+        except (ValueError, TypeError, AssertionError, RuntimeError, ArithmeticError, IndexError) as error:
+            raise ValueError(f"no network can be made with these options: {one_line(error)}") from error
 
     def mean(self, values: Tensor) -> Tensor:
         """The mean over processes."""
@@ -271,25 +279,6 @@ class Learner:
     def average_does(self, what: Callable[[nn.Module], Any]) -> Any:
         """What the averaged network is worth, or draws."""
         return what(self.average.module)
-
-
-class Meter:
-    """The losses since the last reading; they stay on the device until they are read."""
-
-    def __init__(self, engine: Engine):
-        self.engine, self.steps, self.losses = engine, [], []
-
-    def add(self, step: int, losses: dict[str, Tensor]) -> None:
-        self.names = list(losses)
-        self.steps.append(step)
-        self.losses.append(torch.stack([value.float() for value in losses.values()]))
-
-    def read(self) -> dict[int, dict[str, float]]:
-        """Of each step since the last reading, the losses of the whole batch."""
-        values = self.engine.mean(torch.stack(self.losses)).tolist()
-        read = {step: dict(zip(self.names, row, strict=True)) for step, row in zip(self.steps, values, strict=True)}
-        self.steps, self.losses = [], []
-        return read
 
 
 def set_batch_norms(network: nn.Module, training: bool) -> None:

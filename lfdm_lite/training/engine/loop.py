@@ -13,11 +13,11 @@ from torch import nn
 from ...files.checkpoints import CheckpointError, write_json
 from ..configs import OptimConfig
 from . import saving
-from .core import Engine, Learner, Meter
+from .core import Engine, Learner
 from .measuring import PeakMemory
 from .randomness import BatchOrder, Examples, Item
 from .recipes import RECIPE, Recipe
-from .records import Record
+from .records import Meter, Record
 from .schedules import learning_rate
 from .stopping import Stopped, StopRequest, stopped
 

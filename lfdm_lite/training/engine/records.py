@@ -7,10 +7,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from ...files.checkpoints import write_atomically
 from .trackers import show_picture, start_tracker
+
+
+class Meter:
+    """The losses since the last reading; they stay on the device until they are read."""
+
+    def __init__(self, engine: Any):
+        self.engine, self.steps, self.losses = engine, [], []
+
+    def add(self, step: int, losses: dict[str, Tensor]) -> None:
+        self.names = list(losses)
+        self.steps.append(step)
+        self.losses.append(torch.stack([value.float() for value in losses.values()]))
+
+    def read(self) -> dict[int, dict[str, float]]:
+        """Of each step since the last reading, the losses of the whole batch."""
+        values = self.engine.mean(torch.stack(self.losses)).tolist()
+        read = {step: dict(zip(self.names, row, strict=True)) for step, row in zip(self.steps, values, strict=True)}
+        self.steps, self.losses = [], []
+        return read
 
 
 class Log:

@@ -19,6 +19,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from ... import data as datasets
 from ...data.drawn.procedural import drawing_version
+from ...data.folders.clip_table import plainly
 from ...data.folders.frame_cache import FORMAT
 from ...files.locks import FolderInUse, hold_folder
 from ...files.pictures import MediaError, one_line
@@ -134,7 +135,7 @@ def drop_outdated(folder: Path, made_from: dict[str, Any]) -> None:
         why = "this version draws or decodes otherwise"
         if before.get("clips") != made_from.get("clips"):
             then, now = told(before), told(made_from)
-            names = sorted({key[0] for key in then.keys() | now.keys() if then.get(key) != now.get(key)})
+            names = sorted({plainly(key[0]) for key in then.keys() | now.keys() if then.get(key) != now.get(key)})
             more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
             why = f"of the clips in {made_from['root']} these have changed: {', '.join(names[:SHOWN])}{more}"
         print(f"lfdm: the {made_from['split']} clips in {folder.parent} are made anew: {why}", file=sys.stderr)
