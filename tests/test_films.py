@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lfdm_lite.data import VideoFolder
-from lfdm_lite.files import films, media, rates
+from lfdm_lite.files import films, media, pictures, rates
 from lfdm_lite.files.media import (
     MediaError,
     check_rate,
@@ -534,3 +534,15 @@ def test_a_scale_beyond_all_memory_is_refused(tmp_path, write, name):
 def test_the_matrix_of_a_film_without_one_is_the_identity(tmp_path):
     with av.open(str(film(tmp_path / "x.mp4", [corners()] * 2))) as container:
         assert films.display_matrix(next(container.decode(video=0))).tolist() == [[1, 0], [0, 1]]
+
+
+def test_a_film_of_too_many_pixels_is_refused_before_and_while_it_is_decoded(tmp_path, monkeypatch):
+    path = film(tmp_path / "x.mkv", [corners()] * 3)
+    monkeypatch.setattr(films, "MAX_PIXELS", H * W - 1)  # what the decoder is told: a film may grow on its way
+    for read in (read_video, count_frames):
+        with pytest.raises(MediaError, match="x.mkv: damaged or cut short"):
+            read(path)
+    monkeypatch.setattr(pictures, "MAX_PIXELS", H * W - 1)
+    for read in (read_video, count_frames):
+        with pytest.raises(MediaError, match="x.mkv: 48x32 pixels; expected at most"):
+            read(path)
