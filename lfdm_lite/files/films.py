@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from .containers import ACCEPTED_VIDEO, VIDEO_SUFFIXES, container_of
-from .pictures import MediaError, check_file, check_size, need, one_line
+from .pictures import MAX_PIXELS, MediaError, check_file, check_size, need, one_line
 from .rates import Pace, Rate, tick_of
 
 EXACT = 0x4 | 0x2000 | 0x40000  # swscale: bicubic, every colour interpolated, rounded; PyAV 17 has no names for it
@@ -149,6 +150,7 @@ def _decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:
     other = WITH_ALPHA.get(decoder.name)
     if stream.metadata.get("alpha_mode") == "1" and other in av.codecs_available:
         decoder = av.CodecContext.create(other, "r")
+    decoder.options = {"max_pixels": str(MAX_PIXELS)}  # a film may grow on its way
     for packet in container.demux(stream):
         if packet.is_corrupt:
             raise MediaError(f"{path}: damaged or cut short at frame {number}; copy or record it anew")
@@ -169,15 +171,19 @@ def _converter(path: Path, stream: Any, first: Any) -> Callable[[Any], UInt8[Ten
     reformat = need("av.video.reformatter").VideoReformatter().reformat  # made once: twice as fast for small films
     matrix, shape = display_matrix(first), stream.sample_aspect_ratio or 1
 
+    @cache
+    def kind(name: str) -> tuple[bool, bool]:
+        """Of a way to store pixels: whether there is alpha, and whether colours have more than 8 bits."""
+        stored = need("av").VideoFormat(name)
+        channels = stored.components
+        return stored.has_palette or any(one.is_alpha for one in channels), max(one.bits for one in channels) > 8
+
     def in_rgb(frame: Any) -> UInt8[Tensor, "3 h w"]:
-        wide, high = _square(frame.width, frame.height, shape)
-        check_size(path, (wide, high))
-        channels = frame.format.components
-        alpha = frame.format.has_palette or any(channel.is_alpha for channel in channels)
+        (alpha, deep), size = kind(frame.format.name), _square(frame.width, frame.height, shape)
+        check_size(path, size)
         # swscale's fast way (FFmpeg 8.1) is off by up to 3 levels where colours have 10 bits
-        deep = max(channel.bits for channel in channels) > 8
-        how = EXACT if deep or (wide, high) != (frame.width, frame.height) else None
-        pixels = reformat(frame, wide, high, "rgba" if alpha else "rgb24", interpolation=how).to_ndarray()
+        how = EXACT if deep or size != (frame.width, frame.height) else None
+        pixels = reformat(frame, *size, "rgba" if alpha else "rgb24", interpolation=how).to_ndarray()
         return turned(torch.from_numpy(_over_white(pixels) if alpha else pixels).permute(2, 0, 1), matrix)
 
     return in_rgb

@@ -73,7 +73,7 @@ class VideoFolder(Dataset):
     Items depend on seed, epoch and index alone, not on workers or on what is cached; call `set_epoch` so that random
     sampling differs from epoch to epoch.
 
-    Two things are kept in the cache: how many frames each clip has, so that only the first start opens all clips; and
+    Two things are kept in the cache: how many frames each clip shows, so that only a first start decodes all films; and
     all frames of a clip, decoded, cut and resized, from the first time that it is read, up to `cache_gb` gigabytes for
     all data sets together. A clip that needs more than a sixteenth of that is decoded each time. For training give
     room for the whole set, 3 * size * size bytes a frame: of a set that is larger most would have left the cache by
