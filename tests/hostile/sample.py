@@ -1,6 +1,7 @@
 """What a kind of broken input is: a function of a random generator and a place, which gives a command to run."""
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -67,7 +68,7 @@ def generate(
 ) -> list[str]:
     """The smallest `lfdm generate`; picture and model are made whole where the kind has not put its own there."""
     for name, wanted in ((image, "face.png"), (model, "model")):
-        if wanted == name and not (place / name).exists():
+        if wanted == name and not os.path.lexists(place / name):  # a link to nowhere is there too
             place.give(name)
     asked = words("generate --label fear --steps 1 --seed 0 --quiet --device cpu")
     return [*asked, image, "--checkpoint", model, "--out", out, *more]
@@ -114,8 +115,6 @@ def replace_by(rng: random.Random, path: Path) -> None:
 
 def fifo(path: Path) -> None:
     """A named pipe that nobody writes to."""
-    import os
-
     path.unlink(missing_ok=True)
     os.mkfifo(path)
 
