@@ -19,6 +19,7 @@ class Sample:
     codes: tuple[int, ...] = (0, 2)  # ways it may end: (2,) where a sound result is impossible, (0,) where all is well
     then: tuple[str, ...] = ()  # a command that must work after the first was refused
     absent: tuple[str, ...] = ()  # files that must not appear: they would say that something ran
+    kept: dict[str, str] = field(default_factory=dict)  # file → what it must still hold, changed or not
     uniform: bool = False  # what is given has one colour, and so may the result
     limits: dict[str, Any] = field(default_factory=dict)  # "module:NAME" of the library → a lower one for this sample
     environment: dict[str, str] = field(default_factory=dict)
