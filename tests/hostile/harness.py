@@ -199,6 +199,9 @@ def judge(sample: Sample, folder: Path, run: Callable[[list[str]], Ending]) -> l
     after = snapshot(folder)
     found = manners(ending, sample.codes) + changes(before, after, sample, ending.code == 0)
     found += [f"{name} appeared: something of the input was run" for name in sample.absent if name in after]
+    for name, text in sample.kept.items():
+        if name not in after or text not in (folder / name).read_text(encoding="utf-8", errors="replace"):
+            found.append(f"{name} has lost {text!r}")
     if ending.code == 0:
         results = [name for name in after if after[name] != before.get(name)]
         if sample.outputs and not results:

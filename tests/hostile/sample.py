@@ -1,6 +1,7 @@
 """What a kind of broken input is: a function of a random generator and a place, which gives a command to run."""
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -18,6 +19,7 @@ class Sample:
     codes: tuple[int, ...] = (0, 2)  # ways it may end: (2,) where a sound result is impossible, (0,) where all is well
     then: tuple[str, ...] = ()  # a command that must work after the first was refused
     absent: tuple[str, ...] = ()  # files that must not appear: they would say that something ran
+    kept: dict[str, str] = field(default_factory=dict)  # file → what it must still hold, changed or not
     uniform: bool = False  # what is given has one colour, and so may the result
     limits: dict[str, Any] = field(default_factory=dict)  # "module:NAME" of the library → a lower one for this sample
     environment: dict[str, str] = field(default_factory=dict)
@@ -67,7 +69,7 @@ def generate(
 ) -> list[str]:
     """The smallest `lfdm generate`; picture and model are made whole where the kind has not put its own there."""
     for name, wanted in ((image, "face.png"), (model, "model")):
-        if wanted == name and not (place / name).exists():
+        if wanted == name and not os.path.lexists(place / name):  # a link to nowhere is there too
             place.give(name)
     asked = words("generate --label fear --steps 1 --seed 0 --quiet --device cpu")
     return [*asked, image, "--checkpoint", model, "--out", out, *more]
@@ -114,8 +116,6 @@ def replace_by(rng: random.Random, path: Path) -> None:
 
 def fifo(path: Path) -> None:
     """A named pipe that nobody writes to."""
-    import os
-
     path.unlink(missing_ok=True)
     os.mkfifo(path)
 

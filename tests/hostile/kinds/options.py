@@ -121,12 +121,10 @@ def command_that_is_none(rng, place):
 
 
 @kind
-def preset_or_set_that_is_none_or_given_twice(rng, place):
+def preset_or_set_that_is_none(rng, place):
     odd = [
         "train judge --preset tiny --preset nothing --steps 1 --out run",
-        "train judge --preset=tiny --preset=faces32 --steps 1 --out run",
         "train judge --preset nothing --steps 1 --out run",
-        "train judge --preset tiny --steps 1 --out run --out other",
         "plan nothing", "evaluate model --data nothing", "data preview nothing", "data export nothing --out x",
         "train judge --preset tiny --data.name nothing --out run",
         "train judge --preset tiny --data.name folder --out run",
@@ -134,6 +132,17 @@ def preset_or_set_that_is_none_or_given_twice(rng, place):
     ]  # fmt: skip
     place.give("model")
     return Sample(rng.choice(odd).split(), ("run", "cache"), (2,))
+
+
+@kind
+def preset_or_folder_given_twice(rng, place):
+    """Refused, or the last one counts for everything."""
+    odd = [
+        "--preset faces32 --preset tiny --out run",
+        "--preset=nothing --preset=tiny --out run",
+        "--preset tiny --out run --out new",
+    ]
+    return Sample(["train", "judge", "--steps", "1", *rng.choice(odd).split()], ("run", "new", "cache"))
 
 
 @kind

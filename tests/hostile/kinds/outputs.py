@@ -95,7 +95,7 @@ def export_beside_a_table_of_the_users_own(rng, place):
     (place / "mine").mkdir()
     (place / "mine/clips.csv").write_text("path,label,note\na.mp4,fear,keep this\n")
     command = "data export faces --clips 2 --size 32 --num-frames 4 --out mine".split()
-    return Sample(command, codes=(2,))
+    return Sample(command, ("mine",), kept={"mine/clips.csv": "keep this"})
 
 
 @kind
