@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .files.pictures import MAX_PIXELS
 from .files.places import check_place
-from .files.rates import check_rate
+from .files.video.rates import check_rate
 from .inputs import Number, real_number, whole_number
 from .motion import Motion
 

@@ -9,9 +9,9 @@ import torch.nn as nn
 from jaxtyping import Float
 from torch import Tensor
 
-from .files.pickles import read_pickle
+from .files.models.pickles import read_pickle
+from .files.models.weights import check_finite
 from .files.reading import CheckpointError, one_line
-from .files.weights import check_finite
 
 VGG_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"  # torchvision's, trained on ImageNet; 575 MB
 

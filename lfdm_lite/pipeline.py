@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from .autoencoder import LatentFlowAutoencoder
 from .diffusion import GaussianDiffusion
-from .files.cards import model_card, write_card
 from .files.checkpoints import load_module, save_module
 from .files.loading import KIND, find_folder, read_parts
-from .files.weights import unwrapped
+from .files.models.cards import model_card, write_card
+from .files.models.weights import unwrapped
 from .generated import GeneratedVideo, check_finite
 from .inputs import Number, check_parts, label_indices, pair_up, sampling, usable_device
 from .samplers import guided, sample

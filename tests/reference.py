@@ -17,7 +17,14 @@ PARTS = {
     "Stage one": ("layers", "autoencoder", "losses", "perceptual"),
     "Stage two": ("attention", "unet3d", "diffusion", "samplers"),
     "The whole model": ("pipeline", "generated", "inputs"),
-    "Files": ("files/checkpoints", "files/configs", "files/weights", "files/pickles", "files/reading", "files/atomic"),
+    "Files": (
+        "files/checkpoints",
+        "files/models/configs",
+        "files/models/weights",
+        "files/models/pickles",
+        "files/reading",
+        "files/atomic",
+    ),
     "Data": (
         "data/drawn/procedural",
         "data/drawn/faces",

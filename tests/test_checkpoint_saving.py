@@ -15,7 +15,7 @@ from torch import nn
 
 from lfdm_lite.files import checkpoints
 from lfdm_lite.files.checkpoints import CheckpointError, check_free, load_module, read_config, read_tensors, save_module
-from lfdm_lite.files.weights import fingerprint, write_safetensors
+from lfdm_lite.files.models.weights import fingerprint, write_safetensors
 
 from . import saving_kills
 from .saving_kills import load, save, save_as_format_1

@@ -22,7 +22,7 @@ from lfdm_lite.files.checkpoints import (
     read_tensors,
     save_module,
 )
-from lfdm_lite.files.configs import check_limits
+from lfdm_lite.files.models.configs import check_limits
 from lfdm_lite.training.stages.stage_one import KIND, load_autoencoder
 
 

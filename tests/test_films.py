@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lfdm_lite.data import VideoFolder
-from lfdm_lite.files import films, media, pictures, rates
+from lfdm_lite.files import media, pictures
 from lfdm_lite.files.media import (
     MediaError,
     check_rate,
@@ -28,6 +28,7 @@ from lfdm_lite.files.media import (
     write_gif,
     write_mp4,
 )
+from lfdm_lite.files.video import films, rates
 
 H, W = 32, 48
 CORNERS = {"red": (230, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "yellow": (220, 220, 20)}

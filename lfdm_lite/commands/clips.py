@@ -50,7 +50,7 @@ def check(clips: Clips, film: Path) -> None:
         ValueError: not; says why.
     """
     from ..files.pictures import MAX_PIXELS
-    from ..files.rates import check_rate
+    from ..files.video.rates import check_rate
 
     is_procedural(clips.name)
     for option in ("clips", "size", "num_frames"):

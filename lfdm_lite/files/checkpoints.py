@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from .atomic import write_atomically, write_json
-from .configs import check_limits, make_config, read_fields, read_labels
-from .reading import CheckpointError, parse_json, read_json, shown
-from .weights import (
+from .models.configs import check_limits, make_config, read_fields, read_labels
+from .models.weights import (
     WithoutMemory,
     build,
     check_finite,
@@ -32,6 +31,7 @@ from .weights import (
     read_safetensors,
     write_safetensors,
 )
+from .reading import CheckpointError, parse_json, read_json, shown
 
 __all__ = [
     "CONFIG_FILE",

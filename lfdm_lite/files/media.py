@@ -12,9 +12,6 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from . import gifs
-from .containers import ACCEPTED_VIDEO, VIDEO_SUFFIXES
-from .films import MP4, MPEG4, count_film, encode_film, film_frames
 from .pictures import (
     IMAGE_SUFFIXES,
     MediaError,
@@ -29,7 +26,10 @@ from .pictures import (
     write_image,
     write_whole,
 )
-from .rates import Rate, check_rate
+from .video import gifs
+from .video.containers import ACCEPTED_VIDEO, VIDEO_SUFFIXES
+from .video.films import MP4, MPEG4, count_film, encode_film, film_frames
+from .video.rates import Rate, check_rate
 
 __all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "MediaError", "check_rate", "count_frames", "crop_resize", "encode_gif"]
 __all__ += ["frame_files", "iterate_frames", "read_image", "read_video", "write_gif", "write_image", "write_mp4"]

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..files.checkpoints import CheckpointError, write_atomically
-from ..files.weights import write_safetensors
+from ..files.models.weights import write_safetensors
 from ..pipeline import LFDM
 from . import autoencoder, denoiser
 from .files import AUTOENCODER_PARTS, DIFFUSION_PART, read_states, write_states

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ..files.atomic import write_atomically
-from ..files.pickles import read_pickle
+from ..files.models.pickles import read_pickle
+from ..files.models.weights import COUNTER, PRECISIONS, check_finite, plain_names
 from ..files.reading import CheckpointError, shown
-from ..files.weights import COUNTER, PRECISIONS, check_finite, plain_names
 
 AUTOENCODER_PARTS = ("generator", "region_predictor", "bg_predictor")
 DIFFUSION_PART = "diffusion"

@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..files.models.weights import PRECISIONS, read_safetensors
 from ..files.reading import CheckpointError, shown
-from ..files.weights import PRECISIONS, read_safetensors
 
 TEXT_ENCODER = "bert-base-cased"
 

@@ -22,10 +22,10 @@ from tqdm.auto import tqdm
 
 from ... import __version__
 from ...files.checkpoints import write_atomically, write_json
-from ...files.films import LOSSLESS, encode_film
 from ...files.locks import HOLDER, LOCK, hold_folder
 from ...files.media import MediaError, frame_files, iterate_frames, read_image
 from ...files.pictures import ACCEPTED, FORMATS, check_file, need, to_uint8
+from ...files.video.films import LOSSLESS, encode_film
 from ..folders.video_folder import TABLE
 from .facts import Facts
 from .films import letterbox

@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from ...files.checkpoints import CheckpointError, read_json, write_atomically, write_json
 from ...files.locks import hold_folder
-from ...files.weights import write_safetensors
+from ...files.models.weights import write_safetensors
 from ..engine.core import Engine
 
 SHARD = 100  # clips a file

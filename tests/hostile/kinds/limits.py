@@ -57,4 +57,4 @@ def states_with_more_names_than_are_read(rng, place):
         {"diffusion": {f"{'x' * 100}{i}": torch.zeros(1) for i in range(rng.randrange(100, 200))}}, place / "dm.pth"
     )
     command = "convert lfae.pth dm.pth --out new".split()
-    return Sample(command, codes=(2,), limits={"lfdm_lite.files.pickles:MAX_PICKLE": 5000})
+    return Sample(command, codes=(2,), limits={"lfdm_lite.files.models.pickles:MAX_PICKLE": 5000})

@@ -6,8 +6,8 @@ from dataclasses import fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar
 
-from .reading import CheckpointError, one_line, shown
-from .variants import config_class
+from ..reading import CheckpointError, one_line, shown
+from ..variants import config_class
 
 Config = TypeVar("Config")
 

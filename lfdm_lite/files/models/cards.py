@@ -7,7 +7,7 @@ from typing import Any
 
 from huggingface_hub import ModelCard, ModelCardData
 
-from .atomic import write_atomically
+from ..atomic import write_atomically
 
 CARD_FILE = "README.md"
 

@@ -25,8 +25,8 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
+from ..pictures import MAX_PIXELS, MediaError, check_file, check_size, need, one_line
 from .containers import ACCEPTED_VIDEO, VIDEO_SUFFIXES, container_of
-from .pictures import MAX_PIXELS, MediaError, check_file, check_size, need, one_line
 from .rates import Pace, Rate, tick_of
 
 EXACT = 0x4 | 0x2000 | 0x40000  # swscale: bicubic, every colour interpolated, rounded; PyAV 17 has no names for it

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from .pictures import MediaError
+from ..pictures import MediaError
 
 VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".gif", ".mov", ".mkv", ".m4v")
 ACCEPTED_VIDEO = "a video in MP4, WebM, AVI or GIF, or a folder of pictures"

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from .reading import CheckpointError, one_line, regular_file, shown
+from ..reading import CheckpointError, one_line, regular_file, shown
 
 MEMBERS = r"[^/]+/(data\.pkl|data/\d+|version|byteorder|\.format_version|\.storage_alignment|\.data/serialization_id)"
 MAX_PICKLE = 64_000_000  # bytes of the names and counters in a file; those of the authors have less than one

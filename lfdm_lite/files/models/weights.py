@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from .reading import CheckpointError, one_line, regular_file, shown
+from ..reading import CheckpointError, one_line, regular_file, shown
 
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 COUNTER = torch.int64  # what batch norms count their batches with, the only whole numbers among weights
