@@ -36,6 +36,7 @@ PARTS = {
         "data/folders/video_folder",
         "data/paper/sets",
         "files/flow_files",
+        "files/motion_files",
     ),
     "Training": (
         "training/configs",

@@ -9,18 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from lfdm_lite.data import VideoFolder
-from lfdm_lite.files import flow_files, pictures
-from lfdm_lite.files.flow_files import (
-    check_motion,
-    has_motion,
-    read_flo,
-    read_kitti_flow,
-    read_motion,
-    write_flo,
-    write_kitti_flow,
-    write_visible,
-)
+from lfdm_lite.files import motion_files, pictures
+from lfdm_lite.files.flow_files import read_flo, read_kitti_flow, write_flo, write_kitti_flow, write_visible
 from lfdm_lite.files.media import MediaError, write_gif
+from lfdm_lite.files.motion_files import check_motion, has_motion, read_motion
 from lfdm_lite.flow import in_pixels, normalized
 from lfdm_lite.geometry import identity_grid
 
@@ -274,7 +266,7 @@ def test_sizes_are_checked_before_bodies_are_read(tmp_path, monkeypatch):
     for name, write, _, _ in WRITERS:
         write(tmp_path / name, torch.zeros(2, 9, 9))
     monkeypatch.setattr(pictures, "MAX_PIXELS", 80)
-    monkeypatch.setattr(flow_files, "MAX_NUMBERS", 161)
+    monkeypatch.setattr(motion_files, "MAX_NUMBERS", 161)
     monkeypatch.setattr(np, "load", lambda *_, **__: pytest.fail("unpacked all the same"))
     monkeypatch.setattr(Path, "read_bytes", lambda *_: pytest.fail("read all the same"))
     for name, _, read, _ in WRITERS:

@@ -13,7 +13,7 @@ GRAPH = arrows(FILES)
 AT_ROOT = {name: file for name, file in FILES.items() if name and folder(file) == "root"}
 
 # Longer than 300 lines, with today's length; a module leaves this list by getting shorter.
-LONG = {"official.autoencoder": 302}
+LONG: dict[str, int] = {}
 
 
 def test_every_module_has_a_storey():

@@ -335,8 +335,9 @@ def test_the_folder_may_be_given_from_above_or_from_within(mug):
 
 @pytest.mark.parametrize("name", FACTS)
 def test_a_wrong_folder_is_told_what_is_expected(name, trees, tmp_path, capsys):
-    (tmp_path / "holiday.jpg").write_bytes(b"")
-    said = fails(capsys, name, tmp_path, tmp_path / "out")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "holiday.jpg").write_bytes(b"")
+    said = fails(capsys, name, tmp_path / "mine", tmp_path / "out")
     assert FACTS[name].layout in said and FACTS[name].home in said and "1 .jpg" in said
     assert not (tmp_path / "out").exists()
     assert "not there" in fails(capsys, name, tmp_path / "nowhere", tmp_path / "out")
@@ -534,7 +535,7 @@ def test_a_folder_of_something_else_is_refused(trees, prepared, tmp_path, capsys
     (tmp_path / "full" / "thesis.txt").write_text("mine")
     assert "is not empty" in fails(capsys, "mug", trees["mug"], tmp_path / "full")
     assert "is a file" in fails(capsys, "mug", trees["mug"], tmp_path / "full" / "thesis.txt")
-    assert "only to be read" in fails(capsys, "mug", trees["mug"], trees["mug"] / "out")
+    assert "which is read" in fails(capsys, "mug", trees["mug"], trees["mug"] / "out")
     assert "size is 8" in fails(capsys, "mug", trees["mug"], tmp_path / "out", "--size", 8)
     assert not (tmp_path / "out").exists()
 

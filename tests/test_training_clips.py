@@ -1,5 +1,6 @@
 """What a run learns from is what lies on disk: caches of clips follow every change, and damage is seen."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -214,9 +215,9 @@ def test_a_cache_needs_no_note_of_what_it_was_made_from(root, content, capsys):
 
 def test_a_full_disk_is_said_with_the_name_of_the_file(tmp_path, monkeypatch):
     def full(*_, **__):
-        raise shards.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shards, "save_file", full)
+    monkeypatch.setattr(shards, "write_safetensors", full)
     with pytest.raises(OSError, match="No space left on device.*000000.safetensors") as caught:
         sharded_clips(tmp_path, {}, 3, lambda r: {"x": torch.ones(3)}, "x")
     assert caught.value.errno == 28 and not list(tmp_path.glob("*.safetensors")) and not list(tmp_path.glob(".*.tmp"))

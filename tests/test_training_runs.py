@@ -116,7 +116,7 @@ def test_a_model_of_others_is_not_replaced(runs, file, resume):
 def test_a_file_is_no_folder_of_a_run(runs, capsys):
     (runs / "run").write_text("mine")
     assert lfdm(command(runs)) == 2
-    assert "run is a file; a run needs a folder" in complaint(capsys) and (runs / "run").read_text() == "mine"
+    assert "run is a file; expected a folder" in complaint(capsys) and (runs / "run").read_text() == "mine"
 
 
 def test_a_run_has_its_folder_to_itself(runs, monkeypatch):

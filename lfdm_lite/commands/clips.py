@@ -67,7 +67,7 @@ def check(clips: Clips, film: Path) -> None:
 def build(clips: Clips) -> Any:
     """The data set that the options name; of a folder with flow files the items carry flow and visibility too."""
     from ..data import PROCEDURAL, VideoFolder
-    from ..files.flow_files import has_motion
+    from ..files.motion_files import has_motion
 
     if is_procedural(clips.name):
         return PROCEDURAL[clips.name](

@@ -73,8 +73,9 @@ def export(options: Export) -> None:
 
 def write_clip(film: Path, item: Callable[[], dict[str, Any]], fps: float, flow: str) -> None:
     """Write what is missing of a clip; the film comes last, so that where it is all is."""
-    from ..files.flow_files import motion_file, motion_path, write_flo, write_kitti_flow, write_visible
+    from ..files.flow_files import write_flo, write_kitti_flow, write_visible
     from ..files.media import write_mp4
+    from ..files.motion_files import motion_file, motion_path
     from ..files.pictures import write_whole
 
     folders = {"flow": motion_path(film, "flow"), "visible": motion_path(film, "visible")}

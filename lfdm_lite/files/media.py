@@ -18,7 +18,6 @@ from .pictures import (
     crop_resize,
     natural_order,
     need,
-    one_line,
     place,
     read_image,
     to_bytes,
@@ -26,6 +25,7 @@ from .pictures import (
     write_image,
     write_whole,
 )
+from .reading import one_line
 from .video import gifs
 from .video.containers import ACCEPTED_VIDEO, VIDEO_SUFFIXES
 from .video.films import MP4, MPEG4, count_film, encode_film, film_frames

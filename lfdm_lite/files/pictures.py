@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..geometry import resize
 from .checkpoints import write_atomically
+from .reading import one_line
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow's names; its other readers are never tried
@@ -286,8 +287,3 @@ def encode(pixels: UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w"], suffix
 
 def to_bytes(video: Float[Tensor, "3 t h w"]) -> UInt8[np.ndarray, "t h w 3"]:
     return np.ascontiguousarray(to_uint8(video).permute(1, 2, 3, 0).numpy())
-
-
-def one_line(error: BaseException) -> str:
-    """What an error says, shortened."""
-    return " ".join(str(getattr(error, "strerror", None) or error or type(error).__name__).split())[:120]

@@ -6,6 +6,7 @@ Nothing here needs torch.
 import json
 import math
 import os
+import re
 import stat
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,7 +123,11 @@ def shown(value: Any, most: int = 80) -> str:
 
 
 def one_line(problem: BaseException, most: int = 200) -> str:
-    """What an error says, in one line, cut short, without control characters."""
+    """What an error says, in one line, cut short, without control characters.
+
+    And without the path that Pillow (13.0) repeats: our messages begin with it.
+    """
     text = " ".join(str(getattr(problem, "strerror", None) or problem).split()) or type(problem).__name__
+    text = re.sub(r"^(cannot identify image file) '.*'$", r"\1", text)
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= most else f"{text[: most - 1]}…"

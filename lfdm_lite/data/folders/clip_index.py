@@ -16,7 +16,8 @@ from tqdm.auto import tqdm
 
 from ...files.checkpoints import CheckpointError, read_json, write_atomically
 from ...files.media import MediaError, count_frames, iterate_frames
-from ...files.pictures import IMAGE_SUFFIXES, one_line
+from ...files.pictures import IMAGE_SUFFIXES
+from ...files.reading import one_line
 from .clip_table import Clip
 
 FORMAT = 2  # raised when clips would be counted otherwise

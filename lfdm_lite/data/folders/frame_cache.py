@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from ...files.checkpoints import write_atomically
-from ...files.pictures import one_line
+from ...files.reading import one_line
 
 FORMAT = 2  # raised when clips would be decoded, cut or resized otherwise
 LARGEST = 1 / 16  # of the limit: a clip that needs more is decoded each time

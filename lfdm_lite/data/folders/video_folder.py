@@ -11,8 +11,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ...files.flow_files import check_motion, has_motion, read_motion
 from ...files.media import IMAGE_SUFFIXES, VIDEO_SUFFIXES, MediaError, crop_resize, iterate_frames
+from ...files.motion_files import check_motion, has_motion, read_motion
 from ...files.pictures import to_uint8
 from .clip_index import cache_folder, count_clips, index_file
 from .clip_table import TABLE, Clip, assign_splits, find_clips, read_table, why_empty
@@ -68,7 +68,7 @@ class VideoFolder(Dataset):
     1 / 255, label a number that indexes `.labels`, subject one that indexes `.subjects`, -1 where unknown. A clip that
     is too short repeats its last frame; a warning names such clips. With `with_flow` there are also flow (2,
     num_frames, size, size), of every frame to the clip's first, normalized, and visible (1, num_frames, size, size)
-    in [0, 1], read from the files beside the clip that `lfdm data export` writes (see `flow_files`).
+    in [0, 1], read from the files beside the clip that `lfdm data export` writes (see `motion_files`).
 
     Items depend on seed, epoch and index alone, not on workers or on what is cached; call `set_epoch` so that random
     sampling differs from epoch to epoch.

@@ -25,7 +25,8 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from ..pictures import MAX_PIXELS, MediaError, check_file, check_size, need, one_line
+from ..pictures import MAX_PIXELS, MediaError, check_file, check_size, need
+from ..reading import one_line
 from .containers import ACCEPTED_VIDEO, VIDEO_SUFFIXES, container_of
 from .rates import Pace, Rate, tick_of
 

@@ -13,7 +13,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ..pictures import MediaError, check_file, check_size, from_pillow, need, one_line, to_bytes, to_uint8
+from ..pictures import MediaError, check_file, check_size, from_pillow, need, to_bytes, to_uint8
+from ..reading import one_line
 from .containers import ACCEPTED_VIDEO
 from .rates import Pace, Rate, gif_delays, tick_of
 

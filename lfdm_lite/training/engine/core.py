@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from ...files.checkpoints import write_json
 from ...files.locks import hold_folder
-from ...files.pictures import one_line
+from ...files.reading import one_line
 from ..configs import LoopConfig
 from .averaging import WeightAverage
 from .randomness import BatchOrder, Examples, key_of

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ...files.checkpoints import CheckpointError, read_json, write_json
-from ...files.pictures import one_line
+from ...files.reading import one_line
 
 STATE, MANIFEST = "state.pt", "manifest.json"
 WRITING, DROPPED = ".writing-", ".dropped-"  # names of what is not yet, or no longer, a checkpoint

@@ -22,7 +22,8 @@ from ...data.drawn.procedural import drawing_version
 from ...data.folders.clip_table import plainly
 from ...data.folders.frame_cache import FORMAT
 from ...files.locks import FolderInUse, hold_folder
-from ...files.pictures import MediaError, one_line
+from ...files.pictures import MediaError
+from ...files.reading import one_line
 from ..configs import DataConfig
 from ..engine.core import Engine
 from .shards import ShardedClips, fingerprint, read_made_from, sharded_clips

@@ -45,7 +45,7 @@ def arrays_of_more_numbers_than_are_held(rng, place):
     place.give("films")
     path = rng.choice(sorted((place / "films").rglob("*.npz")))
     np.savez_compressed(path, flow=np.zeros((2, 4, 32, 32), np.float32), visible=np.ones((1, 4, 32, 32), np.float32))
-    return Sample(preview(), LOOK, (2,), limits={"lfdm_lite.files.flow_files:MAX_NUMBERS": 8191})
+    return Sample(preview(), LOOK, (2,), limits={"lfdm_lite.files.motion_files:MAX_NUMBERS": 8191})
 
 
 @kind
