@@ -125,9 +125,10 @@ def nested(depth: int = 30_000) -> str:
     return '{"a":' + "[" * depth + "]" * depth + "}"
 
 
+# No large whole number: as a count of steps or blocks it would be work without end, not a mistake.
 STRANGE: tuple[Any, ...] = (
     None, True, [], {}, "", "two words", -1, 0, 1.5, 1e308, float("nan"), float("inf"), "1", [1], {"a": 1}, [[]],
-    "\x1b[31mred", "a\x00b", 3, 10**30,
+    "\x1b[31mred", "a\x00b", 3,
 )  # fmt: skip
 
 

@@ -179,7 +179,5 @@ def recipe_of_a_model_that_is_measured(rng, place):
 @kind
 def log_beside_a_recipe_of_a_single_number(rng, place):
     place.give_run()
-    (place / "run/recipe.json").write_text(
-        json.dumps(rng.choice([3, [], {}, {"config": 3}, {"config": []}, {"config": {}}]))
-    )
+    (place / "run/recipe.json").write_text(json.dumps(rng.choice([3, [], {}, {"config": 3}, {"config": []}])))
     return resumed((2,))
