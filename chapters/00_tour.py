@@ -48,15 +48,13 @@
 # Three cells. The first loads the model. It knows six labels.
 
 # %%
-from pathlib import Path
-
 import matplotlib.pyplot as plt
 import torch
 
 import lfdm_lite as lfdm
 from lfdm_lite import viz
 
-ASSETS = Path("../assets")
+ASSETS = lfdm.asset()
 model = lfdm.LFDM.from_pretrained(ASSETS / "checkpoints" / "faces64")
 model.labels
 

@@ -62,7 +62,6 @@
 # %%
 import math
 from itertools import pairwise
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -1018,7 +1017,7 @@ print("the loss fell by at least 15 %:", late < 0.85 * early)
 
 # %%
 RETRAIN = False
-SHIPPED = Path("../assets/chapters/02")
+SHIPPED = lfdm.asset("chapters/02")
 
 clips = [lfdm.data.Faces("test")[i] for i in range(16)]
 sources, drivings = (torch.stack([c["video"][:, k] for c in clips]) for k in (0, 12))  # (16, 3, 64, 64)

@@ -894,7 +894,7 @@ viz.image_row(
 # by a number of pixels, and compare both orders.
 
 # %%
-model = lfdm.LFDM.from_pretrained("../assets/checkpoints/faces64")
+model = lfdm.LFDM.from_pretrained(lfdm.asset("checkpoints/faces64"))
 autoencoder = model.autoencoder.eval().requires_grad_(False)
 z0 = autoencoder.encode(first)
 stride = autoencoder.config.latent_stride

@@ -72,7 +72,6 @@
 # %%
 import json
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib.pyplot as plt
@@ -88,7 +87,7 @@ from lfdm_lite.geometry import identity_grid, resize, sample_at
 from lfdm_lite.layers import AntiAliasedDownsample, Hourglass, down_block
 
 plt.rcParams["figure.dpi"] = 80
-ASSETS = Path("../assets")
+ASSETS = lfdm.asset()
 
 # %%
 def fit_affine(points: Tensor, targets: Tensor) -> Tensor:

@@ -81,7 +81,6 @@ import json
 import math
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -99,7 +98,7 @@ from lfdm_lite.perceptual import PerceptualFeatures
 from lfdm_lite.regions import BackgroundPredictor, RegionPredictor, Regions, inverse_2x2
 
 plt.rcParams["figure.dpi"] = 80
-ASSETS = Path("../assets")
+ASSETS = lfdm.asset()
 
 # %%
 def drawn(split: str, count: int, size: int, num_frames: int) -> dict[str, Tensor]:

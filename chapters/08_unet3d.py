@@ -88,7 +88,7 @@ from lfdm_lite.official.presets import paper_model
 # %%
 torch.set_num_threads(1)  # the maps here are small: a second thread would mostly wait
 plt.rcParams["figure.dpi"] = 80
-model = lfdm.LFDM.from_pretrained("../assets/checkpoints/faces64")
+model = lfdm.LFDM.from_pretrained(lfdm.asset("checkpoints/faces64"))
 trained, diffusion = model.unet, model.diffusion
 
 clips = [lfdm.data.Faces("val", size=64)[i] for i in range(6)]

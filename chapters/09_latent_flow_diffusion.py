@@ -85,7 +85,7 @@ from lfdm_lite.motion import Motion
 
 # %%
 RETRAIN = False  # True repeats the five recorded experiments: about ten minutes on one CPU core
-ASSETS = Path("../assets")
+ASSETS = lfdm.asset()
 RECORDED = ASSETS / "chapters" / "09"
 plt.rcParams["figure.dpi"] = 80
 

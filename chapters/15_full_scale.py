@@ -81,8 +81,8 @@ from lfdm_lite.files.variants import construct
 
 # %%
 FULL = False  # True: train faces128 here, both stages, for days; an interrupted run goes on where it stopped
-SMALL = RECORD = Path("../assets/runs/faces128cpu")
-CHECKPOINT = Path("../assets/checkpoints/faces128cpu")
+SMALL = RECORD = lfdm.asset("runs/faces128cpu")
+CHECKPOINT = lfdm.asset("checkpoints/faces128cpu")
 JUDGE = CHECKPOINT / "judge"
 PLAN = RECORD / "plan_faces128.json"
 work = Path(tempfile.mkdtemp())
@@ -191,7 +191,7 @@ assert plan.trials[0].parameters == count(tiny)["denoiser"]
 
 # %%
 MEASURE = False  # True: try the steps alone again, two minutes
-STEPS_ALONE = Path("../assets/chapters/15/steps_alone.json")
+STEPS_ALONE = lfdm.asset("chapters/15/steps_alone.json")
 stages = ("autoencoder", "diffusion")
 small_plan = json.loads((SMALL / "plan.json").read_text())
 small_run = json.loads((SMALL / "measured.json").read_text())
@@ -770,7 +770,7 @@ print("validation loss of stage two, share that its last third of steps took awa
 # %%
 model, judge = lfdm.LFDM.from_pretrained(CHECKPOINT), lfdm.VideoClassifier.load(JUDGE)
 size, frames = model.image_size, model.unet.config.num_frames
-clip = model.generate("../assets/examples/person_a.png", "anger", steps=10, seed=0, progress=False)
+clip = model.generate(lfdm.asset("examples/person_a.png"), "anger", steps=10, seed=0, progress=False)
 assert clip.video.shape == (1, 3, frames, size, size) and (FULL or (size, frames) == (128, 16))
 moved = clip.flow[0].norm(dim=0).amax() * size / 2  # from normalized units to pixels
 with torch.no_grad():
