@@ -494,3 +494,13 @@ def test_media_metrics_and_pictures_are_imported_without_what_draws_and_decodes(
     code = f"import sys, {modules}; print([m for m in ('PIL', 'av', 'IPython', 'matplotlib') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+def test_floats_none_of_which_is_a_number_are_no_picture(tmp_path):
+    values = np.full((4, 6), np.nan, np.float32)
+    Image.fromarray(values).save(tmp_path / "none.tif")
+    with pytest.raises(MediaError, match="none.tif.*none of which is a finite number"):
+        read_image(tmp_path / "none.tif")
+    values[0, 0] = 0.5  # what is not known is dark
+    Image.fromarray(values).save(tmp_path / "one.tif")
+    assert read_image(tmp_path / "one.tif").flatten()[:2].tolist() == [0.5, 0]

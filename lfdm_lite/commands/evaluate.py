@@ -1,6 +1,5 @@
 """`lfdm evaluate`: measure a model on clips of people it never saw."""
 
-import json
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -132,10 +131,12 @@ def find_judge(folder: Path, named: Path | None) -> Path:
 
 def trained_at(folder: Path) -> tuple[int, int]:
     """Image size and number of frames of the clips that a run saw, from its recipe; 64 and 16 without one."""
+    from ..files.reading import read_json
+
     try:
-        data = json.loads((folder / "recipe.json").read_text(encoding="utf-8"))["config"]["data"]
+        data = read_json(folder / "recipe.json", "a recipe")["config"]["data"]
         return int(data["size"]), int(data["num_frames"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return 64, 16
 
 

@@ -1,6 +1,5 @@
 """`lfdm info`: what a checkpoint holds, how it was trained, how good it is."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,10 +34,7 @@ def info(arguments: list[str]) -> None:
     recipe, metrics = beside(folder / "recipe.json"), beside(folder / "metrics.json")
     for title, values in ((CONFIG_FILE, config), ("recipe.json", recipe), ("metrics.json", metrics)):
         if values is not None:
-            try:
-                say(f"\n{title}", *outline(values, "  "))
-            except RecursionError:
-                raise UsageError(f"{folder / title} is nested too deep to be shown") from None
+            say(f"\n{title}", *outline(values, "  "))
 
 
 def load(kind: Any, folder: Path) -> None:
@@ -82,14 +78,9 @@ def weights_table(folder: Path) -> str:
 
 def beside(path: Path) -> Any:
     """A JSON file that may be there."""
-    from ..files.checkpoints import CheckpointError
+    from ..files.reading import read_json
 
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not valid JSON: {error}") from None
+    return read_json(path) if path.exists() else None
 
 
 def outline(values: Any, indent: str = "") -> list[str]:

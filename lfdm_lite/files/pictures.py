@@ -135,8 +135,8 @@ def _read_image_file(path: Path) -> Float[Tensor, "3 h w"]:
             with image.open(path, formats=FORMATS) as picture:
                 check_size(path, picture.size)
                 return from_pillow(picture)
-    except MediaError:
-        raise
+    except MediaError as error:
+        raise (error if str(error).startswith(str(path)) else MediaError(f"{path}: {error}")) from error
     except image.UnidentifiedImageError as error:
         kind = next((name for start, name in STARTS if path.open("rb").read(16).startswith(start)), None)
         what = f"a {kind} file, but damaged or of a kind" if kind else "not a picture"
@@ -201,7 +201,10 @@ def _in_unit_range(values: np.ndarray, mode: str) -> np.ndarray:
     """Grey of more than 8 bits → [0, 1]; the range is that of the mode, or of what was found in it."""
     if mode.startswith("I;16") or mode == "I" and 0 <= values.min() and values.max() < 2**16:
         return values.astype(np.float32) / 65535
-    values = np.nan_to_num(values.astype(np.float32), posinf=0, neginf=0)
+    values = values.astype(np.float32)
+    if not np.isfinite(values).any():
+        raise MediaError("a picture of floats, none of which is a finite number")
+    values = np.nan_to_num(values, posinf=0, neginf=0)
     low, high = min(0.0, values.min()), max(1.0, values.max())
     return (values - low) / (high - low)
 
