@@ -255,6 +255,11 @@ def sampling_path(
     if min_alpha_bar is None:
         min_alpha_bar = 1e-3 if diffusion.config.parameterization == "eps" else 0.0
     usable = int((diffusion.exact_alpha_bar() >= min_alpha_bar).sum())
+    if steps is not None and usable < steps <= diffusion.config.num_steps:
+        raise ValueError(
+            f"steps={steps}: sampling starts where {min_alpha_bar:g} of the signal's variance is left (min_alpha_bar), "
+            f"at step {usable - 1} of {diffusion.config.num_steps}; use at most {usable} steps"
+        )
     return timesteps(usable, usable if steps is None else steps)
 
 

@@ -136,7 +136,9 @@ def _read_image_file(path: Path) -> Float[Tensor, "3 h w"]:
                 check_size(path, picture.size)
                 return from_pillow(picture)
     except MediaError as error:
-        raise (error if str(error).startswith(str(path)) else MediaError(f"{path}: {error}")) from error
+        if str(error).startswith(str(path)):
+            raise
+        raise MediaError(f"{path}: {error}") from error
     except image.UnidentifiedImageError as error:
         kind = next((name for start, name in STARTS if path.open("rb").read(16).startswith(start)), None)
         what = f"a {kind} file, but damaged or of a kind" if kind else "not a picture"

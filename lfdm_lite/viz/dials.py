@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..files.pictures import read_image, to_pillow
-from .players import Player
+from .players import KEYS_STAY, Player
 from .stills import Picture
 
 PANEL = 256  # pixels of height that a picture has at least; figures keep their size
@@ -243,9 +243,8 @@ def _page(views: Sequence[str], choices: Mapping[str, Mapping[str, Any]], frames
         lines.append(_line("frame", numbers, button, f' data-frames="{frames}"'))
     hint = f'<p class="lfdm-hint"><em>{HINT}</em></p>' if lines else ""
     first = views[0].replace("<img ", f'<img onload="{READY}" ', 1) if lines else views[0]
-    # Keys stop here: JupyterLab (4.6) takes arrows to move between cells, and a slider would stand still.
     return (
-        '<div class="lfdm-dial" role="group" aria-label="picture with dials" onkeydown="event.stopPropagation()" '
+        f'<div class="lfdm-dial" role="group" aria-label="picture with dials" {KEYS_STAY} '
         f'oninput="{TURN}"><div>{first}{"".join(views[1:])}</div>{"".join(lines)}{hint}'
         f'<div role="status" style="{UNSEEN}"></div></div>'
     )

@@ -15,6 +15,7 @@ from ..files.media import write_gif, write_mp4
 from ..files.pictures import encode_png, write_whole
 
 HEIGHT = 192  # pixels that a player aims at unless a scale is given
+KEYS_STAY = 'onkeydown="event.stopPropagation()"'  # JupyterLab (4.6) takes arrows to move between cells
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,13 @@ class Player:
         alt, first = html.escape(self.alt), html.escape(self.labels[0])
         listed = html.escape("|".join(label.replace("|", "/") for label in self.labels))
         return (
-            f'<div class="lfdm-player"><div role="img" aria-label="{alt}" style="width:{w}px;height:{h}px;'
+            f'<div class="lfdm-player" {KEYS_STAY}><div role="img" aria-label="{alt}" style="width:{w}px;height:{h}px;'
             f"background:url(data:image/png;base64,{sheet}) 0 0/{t * w}px {h}px;image-rendering:pixelated"
             f'"></div>{button if self.fps else ""}<input type="range" min="0" max="{t - 1}" value="0" step="1" '
             f'data-labels="{listed}" oninput="{show}" aria-label="{alt}: choose what is shown" '
             f'style="width:{max(w - 60, 100)}px;vertical-align:middle"> <output>{first}</output></div>'
         )
+
 
 
 def player(
