@@ -83,7 +83,6 @@ class Player:
         )
 
 
-
 def player(
     video: Float[Tensor, "3 t h w"],
     fps: float | int = 8,

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...files.atomic import flush_folder
 from ...files.checkpoints import CheckpointError, read_json, write_json
 from ...files.reading import one_line
 
@@ -173,17 +174,6 @@ def check_room(folder: Path, needed: int) -> None:
     if free < 1.02 * needed:
         sizes = f"a checkpoint needs {needed / 1e6:.1f} MB, {free / 1e6:.1f} MB are free"
         raise OSError(errno.ENOSPC, f"No space left on device: {sizes}; older checkpoints are untouched", str(folder))
-
-
-def flush_folder(folder: Path) -> None:
-    """Bring names in a folder to the disk, where the system can."""
-    if os.name == "nt":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def drop(path: Path) -> None:
