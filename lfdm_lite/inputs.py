@@ -112,15 +112,18 @@ def real_number(name: str, value: Any, what: str = "a number above 0") -> float:
     return float(number)
 
 
+MOST_GUIDANCE = 1000  # far beyond what shows anything: from some 10 on, motion tears the picture
+
+
 def guidance(scale: Any) -> float:
     """A guidance scale as a float.
 
     Raises:
-        ValueError: it is no number from 0 upwards.
+        ValueError: it is no number from 0 to `MOST_GUIDANCE`.
     """
     number = as_number(scale)
-    if number is None or number < 0:
-        raise ValueError(f"guidance_scale is {scale!r}; expected a number from 0 (label ignored) upwards")
+    if number is None or not 0 <= number <= MOST_GUIDANCE:
+        raise ValueError(f"guidance_scale is {scale!r}; expected a number from 0 (label ignored) to {MOST_GUIDANCE}")
     return float(number)
 
 

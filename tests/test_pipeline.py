@@ -1,5 +1,6 @@
 """An image and a label become a video; the same seed makes it again; a saved model is the same model."""
 
+import copy
 import json
 import os
 import shutil
@@ -398,7 +399,7 @@ def edit_config(folder, edit):
         (lambda c: c["diffusion"].update(flow_std=[float("nan"), 1.0]), r"config.json is not valid JSON: 'NaN' is no"),
         (lambda c: c["autoencoder"].update(temperature=True), r"autoencoder.temperature is True, expected a number"),
         (lambda c: c["unet"].update(dim=True), r"unet.dim is True, expected int"),
-        (lambda c: c.update(guidance_scale=1e30), r"guidance_scale is 1e\+30, expected a number from 0 to 1,000,000"),
+        (lambda c: c.update(guidance_scale=1e30), r"guidance_scale is 1e\+30, expected a number from 0 to 1,000"),
         (lambda c: c.update(guidance_scale=True), r"guidance_scale is True, expected a number"),
         (lambda c: c["unet"].update(heads=0), r"tensor 'unet.* has shape .*, expected .*0"),
         (lambda c: c["unet"].update(norm_groups=0), r"unet does not fit UNet3DConfig: .*zero"),
@@ -477,8 +478,16 @@ def test_a_number_that_is_none_in_the_weights_is_named(folder):
 
 
 def test_a_result_that_is_not_finite_is_refused(model, image):
-    with pytest.raises(NotFiniteError, match=r"at guidance_scale 1e\+38: use a smaller one, such as 1.5; if that does"):
-        run(model, image, "fear", guidance_scale=1e38)
+    broken = copy.deepcopy(model)
+    with torch.no_grad():
+        broken.unet.head.bias.fill_(3e38)
+    with pytest.raises(NotFiniteError, match="at guidance_scale 1.5: use a smaller one, such as 1.5; if that does not"):
+        run(broken, image, "fear", guidance_scale=1.5)
+
+
+def test_guidance_beyond_what_shows_anything_is_refused(model, image):
+    with pytest.raises(ValueError, match=r"guidance_scale is 1e\+30; expected a number from 0 .* to 1000"):
+        run(model, image, "fear", guidance_scale=1e30)
 
 
 # ---------------------------------------------------------------- what goes along, and where

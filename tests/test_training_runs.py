@@ -79,7 +79,7 @@ def complaint(capsys) -> str:
         ("--data.name folder --data.root {runs}/nowhere", "nowhere is not there; expected a folder"),
         ("--data.name cats", "'cats' is not one of"),
         ("--model.groups 5", "groups"),
-        ("--model.channels -8 16", "no network can be made with these options: "),
+        ("--model.channels -8 16", "channels is (-8, 16); expected at least 1"),
         ("--steps 0", "steps=0: must be at least 1"),
         ("--tracker smoke_signals", "is not one of"),
     ],

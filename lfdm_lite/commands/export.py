@@ -14,6 +14,7 @@ from tyro.conf import arg
 
 from .clips import Clips, build, check, is_procedural
 from .common import UsageError, file_name
+from .outputs import output_file
 from .terminal import say
 
 MADE_FROM = "export.json"  # says what each split in a folder was made from
@@ -78,6 +79,7 @@ def write_clip(film: Path, item: Callable[[], dict[str, Any]], fps: float, flow:
     from ..files.motion_files import motion_file, motion_path
     from ..files.pictures import write_whole
 
+    output_file(film, "clip")  # no folder, pipe or device in its place
     folders = {"flow": motion_path(film, "flow"), "visible": motion_path(film, "visible")}
     suffix, write_flow = (".png", write_kitti_flow) if flow == "kitti" else (".flo", write_flo)
     parts: dict[Path, Callable[[dict[str, Any]], None]] = {}

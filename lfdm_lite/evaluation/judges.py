@@ -31,6 +31,11 @@ class VideoClassifierConfig:
     def __post_init__(self) -> None:
         if self.num_labels < 2:
             raise ValueError(f"num_labels is {self.num_labels}; a classifier needs at least 2")
+        sizes = {"channels": self.channels, "grid": self.grid, "temporal_channels": self.temporal_channels}
+        sizes |= {"feature_dim": self.feature_dim, "groups": self.groups}
+        for name, size in sizes.items():
+            if not size or min(size if isinstance(size, tuple) else (size,)) < 1:
+                raise ValueError(f"{name} is {size}; expected at least 1")
         for channels in (*self.channels, self.temporal_channels):
             if channels % self.groups:
                 raise ValueError(f"{channels} channels are not divisible by groups={self.groups}")

@@ -82,6 +82,8 @@ class OptimConfig:
             raise ValueError(f"ema={self.ema:g}: must be at least 0 and below 1")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise ValueError(f"betas={self.betas}: both must be at least 0 and below 1")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate={self.learning_rate:g}: must be above 0")
         zero_or_more = dict.fromkeys(("learning_rate", "drop_factor", "weight_decay", "clip"), (0, math.inf))
         check_numbers(self, steps=(1, 10**9), batch_size=(1, 2**16), warmup=(0, 10**9), drops=SHARE, **zero_or_more)
 

@@ -20,7 +20,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     "num_steps": (1, 100_000),
     "image_size": (1, 8_192),
     "temperature": (1e-6, 1e6),
-    "guidance_scale": (0, 1e6),
+    "guidance_scale": (0, 1000),
 }
 LEVELS = 12  # entries of the lists that make a level each
 PER_LEVEL = ("dim_mults", "spatial_attention", "channels", "split_heads")

@@ -14,7 +14,7 @@ from ..pictures import MediaError
 VIDEO_SUFFIXES = (".mp4", ".webm", ".avi", ".gif", ".mov", ".mkv", ".m4v")
 ACCEPTED_VIDEO = "a video in MP4, WebM, AVI or GIF, or a folder of pictures"
 MOST_PARTS = 100_000  # outermost parts that are looked at
-SLACK = 8  # bytes: some AVI writers count their first eight twice
+AVI_SLACK = 8  # bytes: some AVI writers count their first eight twice
 
 
 def container_of(path: Path) -> str | None:
@@ -33,8 +33,8 @@ def container_of(path: Path) -> str | None:
         try:
             end = ENDS[kind](file, size)
         except (struct.error, IndexError):  # it breaks off within a head
-            end = size + SLACK + 1
-    if end > size + SLACK:
+            end = size + 1
+    if end > size:
         raise MediaError(f"{path}: damaged or cut short: of {end:,} bytes {size:,} are there; copy or record it anew")
     return kind
 
@@ -78,7 +78,7 @@ def _avi_end(file: BinaryIO, size: int) -> int:
         if name != b"RIFF" or length in (0, 2**32 - 1):
             return 0
         at += 8 + length + length % 2
-    return at
+    return at - AVI_SLACK
 
 
 def _matroska_end(file: BinaryIO, size: int) -> int:

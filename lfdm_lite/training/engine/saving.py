@@ -135,7 +135,7 @@ def score_of(path: Path) -> float | None:
 def is_whole(path: Path) -> bool:
     """Whether a checkpoint is there and its bytes agree with its manifest."""
     try:
-        return read_manifest(path).get("sha256") == hash_of(path / STATE)
+        return (path / STATE).is_file() and read_manifest(path).get("sha256") == hash_of(path / STATE)
     except OSError:
         return False
 

@@ -106,7 +106,8 @@ def export_where_something_is_in_the_way(rng, place):
     rng.choice([lambda p: p.write_bytes(b""), lambda p: p.mkdir(), lambda p: p.symlink_to("nowhere"), fifo])(film)
     command = "data export faces --clips 4 --size 32 --num-frames 4 --flow npz --out films".split()
     name = film.relative_to(place.folder).as_posix()
-    return Sample(command, (name, "films/clips.csv", "films/export.json"), seconds=20)
+    led = (film.parent / "nowhere").relative_to(place.folder).as_posix()  # where the link leads, as a shell would
+    return Sample(command, (name, led, "films/clips.csv", "films/export.json"), seconds=20)
 
 
 @kind
