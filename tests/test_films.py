@@ -549,3 +549,15 @@ def test_a_film_of_too_many_pixels_is_refused_before_and_while_it_is_decoded(tmp
     for read in (read_video, count_frames):
         with pytest.raises(MediaError, match="x.mkv: 48x32 pixels; expected at most"):
             read(path)
+
+
+def test_of_several_tracks_the_one_that_is_marked_for_players_is_read(tmp_path):
+    with av.open(str(tmp_path / "two.mkv"), "w") as container:
+        tracks = [container.add_stream("ffv1", rate=10) for _ in range(2)]
+        for stream in tracks:
+            stream.width, stream.height, stream.pix_fmt = 16, 16, "bgr0"
+        tracks[0].disposition, tracks[1].disposition = 0, av.stream.Disposition.default
+        for stream, value in zip(tracks, (40, 200), strict=True):
+            frame = av.VideoFrame.from_ndarray(np.full((16, 16, 3), value, np.uint8), format="rgb24")
+            container.mux([*stream.encode(frame.reformat(format="bgr0")), *stream.encode()])
+    assert torch.allclose(read_video(tmp_path / "two.mkv"), torch.tensor(200 / 255))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lfdm_lite.data import VideoFolder
 from lfdm_lite.files import motion_files, pictures
 from lfdm_lite.files.flow_files import read_flo, read_kitti_flow, write_flo, write_kitti_flow, write_visible
-from lfdm_lite.files.media import MediaError, write_gif
+from lfdm_lite.files.media import MediaError, write_gif, write_image
 from lfdm_lite.files.motion_files import check_motion, has_motion, read_motion
 from lfdm_lite.flow import in_pixels, normalized
 from lfdm_lite.geometry import identity_grid
@@ -226,6 +226,22 @@ def test_as_many_flows_as_frames_or_none_at_all(tmp_path, suffix, count):
     with pytest.raises(MediaError, match=f"motion of {count} frames, but clip.mp4 shows 4; expected one for each"):
         check_motion(clip, 4)
     check_motion(clip, count)
+
+
+def test_a_frame_that_is_missing_among_frames_or_flows_is_noticed(tmp_path):
+    clip = tmp_path / "clip"
+    write_motion(clip.with_suffix(".gif"), turning(5, 8), torch.ones(1, 5, 8, 8), ".flo")
+    for i in range(0, 50, 10):
+        write_image(clip / f"frame_{i + 10}.png", torch.zeros(3, 8, 8))
+    check_motion(clip, 5)  # every tenth picture of a film: the same even steps, other numbers
+    (clip / "frame_30.png").rename(clip / "frame_60.png")
+    with pytest.raises(MediaError, match="numbered with other gaps"):
+        check_motion(clip, 5)
+    (clip / "frame_60.png").rename(clip / "frame_30.png")
+    flows = sorted((tmp_path / "clip_flow").iterdir())
+    flows[-1].rename(flows[-1].with_name("007.flo"))
+    with pytest.raises(MediaError, match="numbered with other gaps"):
+        check_motion(clip, 5)
 
 
 def test_a_data_set_names_the_clips_whose_flow_does_not_fit(tmp_path):

@@ -152,6 +152,16 @@ def test_a_run_does_not_go_on_with_other_labels_clips_or_networks(root, tmp_path
         train_decoder(decoder, runs / "decoder", resume=True)
 
 
+def test_a_run_goes_on_with_its_networks_in_another_folder(tmp_path):
+    runs = tmp_path / "runs"
+    train_autoencoder(TINY.autoencoder, runs / "ae")
+    decoder = replace(TINY.decoder, checkpoint=str(runs / "ae"))
+    train_decoder(decoder, runs / "decoder")
+    runs.rename(tmp_path / "moved")
+    moved = replace(decoder, checkpoint=str(tmp_path / "moved" / "ae"))
+    train_decoder(moved, tmp_path / "moved" / "decoder", resume=True)
+
+
 def test_the_judge_has_as_many_labels_as_the_clips(root, tmp_path):
     assert TINY.judge.model.num_labels == 6
     judge = train_judge(TINY.with_data(data_of(root)).judge, tmp_path / "runs" / "judge")
@@ -266,6 +276,17 @@ def test_a_clip_that_breaks_while_it_is_read_is_one_line_with_its_name(root, tmp
     assert not (tmp_path / "runs" / "judge").exists()
 
 
+def test_clips_are_known_by_the_same_names_from_every_working_folder(root, monkeypatch):
+    def clips_from(folder, given):
+        folder.mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        config = replace(data_of(root), root=given)
+        return clips_module.origin(config, "val", clips_module.draw_clips(config, "val"))["clips"]
+
+    here = clips_from(root.parent / "a", f"../{root.name}")
+    assert here == clips_from(root, ".") and not here[0][0].startswith("/")
+
+
 def test_the_note_of_a_cache_names_every_clip(root):
     cache_of(root, "val")
     (note,) = (root.parent / "cache").glob("folder-val-*/made_from.json")
@@ -273,7 +294,9 @@ def test_the_note_of_a_cache_names_every_clip(root):
     assert made_from["root"] == str(root) and made_from["labels"] == ["angry", "sad"]
     ((path, label, size, changed, frames),) = made_from["clips"]
     found = (root / path).stat()
-    assert (size, changed, frames) == (found.st_size, found.st_mtime_ns, 4) and path.startswith(label)
+    assert (size, changed, frames) == (found.st_size, max(found.st_mtime_ns, found.st_ctime_ns), 4) and path.startswith(
+        label
+    )
 
 
 SPAWNED = """

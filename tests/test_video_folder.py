@@ -546,3 +546,85 @@ def test_workers_read_the_same_clips_and_hear_of_a_new_epoch(root):
         data.set_epoch(epoch)
         alone = torch.stack([data[i]["video"] for i in range(len(data))])
         assert torch.cat([batch["video"] for batch in loader]).equal(alone)
+
+
+# ---------------------------------------------------------------- names that look alike, places that differ
+
+
+def small(folder: Path, **options) -> VideoFolder:
+    return VideoFolder(folder, SIZE, FRAMES, cache=None, **options)
+
+
+def test_an_accent_is_one_letter_however_a_system_stores_it(tmp_path):
+    for name in ("caf\u00e9", "cafe\u0301"):
+        write_frames(tmp_path / name / f"zo{name[3:]}" / f"clip{len(name)}", grey_clip(FRAMES))
+    data = small(tmp_path)
+    assert len(data) == 2 and data.labels == ("caf\u00e9",) and data.subjects == ("zo\u00e9",)
+    (tmp_path / "clips.csv").write_text(
+        "path,label,subject,split\n"
+        "caf\u00e9/zo\u00e9/clip4,wave,zo\u00eb,train\ncafe\u0301/zoe\u0301/clip5,wave,zoe\u0308,test\n",
+        encoding="utf-8",
+    )
+    with pytest.raises(ValueError, match="is in two splits"):
+        small(tmp_path)
+
+
+def test_columns_of_a_table_may_have_capitals_and_are_there_once(root):
+    table = root / "clips.csv"
+    table.write_text("Path,Label,Subject,Split\nwave/film.gif,a,p,train\nsit/film.gif,b,q,test\n")
+    assert names(small(root, split="test")) == ["sit/film.gif"]
+    table.write_text("path,label,Label\nwave/film.gif,a,b\n")
+    with pytest.raises(ValueError, match="column 'label' is there twice"):
+        small(root)
+
+
+def test_splits_are_the_same_from_every_working_folder(root, monkeypatch):
+    lists = root / "lists"
+    lists.mkdir()
+    clips = [f"{label}/{clip}" for label in ("wave", "jump", "sit") for clip in ("film.mp4", "frames")]
+    (lists / "a.csv").write_text("path,label\n" + "".join(f"{root}/{clip},x\n" for clip in clips))
+
+    def split_from(folder, given, table):
+        monkeypatch.chdir(folder)
+        return {os.path.realpath(clip.path) for clip in small(given, split="train", table=table).clips}
+
+    here = split_from(root, ".", "lists/a.csv")
+    assert here == split_from(root.parent, root.name, lists / "a.csv") == split_from(lists, root, "a.csv")
+
+
+def test_pictures_that_are_left_out_are_named(root):
+    write_gif(root / "wave" / "frames" / "preview.GIF", grey_clip(FRAMES))
+    with pytest.warns(UserWarning, match=r"pictures beside films or folders are left out.*wave/frames/0\.png"):
+        assert "wave/frames/preview.GIF" in names(small(root))
+
+
+def test_a_stack_of_pictures_in_one_file_is_no_frame(root):
+    pages = [Image.new("L", (SIZE, SIZE), 9 * i) for i in range(FRAMES)]
+    pages[0].save(root / "wave" / "stack.tif", save_all=True, append_images=pages[1:])
+    with pytest.warns(UserWarning, match=r"films of kinds that are not read are left out.*wave/stack\.tif"):
+        small(root)
+    thumbnail = pages[1].resize((4, 4))
+    pages[0].save(root / "wave" / "frames" / "12.tif", save_all=True, append_images=[thumbnail])
+    (root / "wave" / "stack.tif").unlink()
+    assert {clip.frames for clip in small(root).clips if clip.path == root / "wave" / "frames"} == {13}
+
+
+def test_folders_that_may_be_one_persons_are_named(tmp_path):
+    for session in ("monday", "friday"):
+        write_frames(tmp_path / "wave" / "ann" / session / "clip", grey_clip(FRAMES))
+    with pytest.warns(UserWarning, match="several levels count as one person each.*ann/friday, ann/monday"):
+        small(tmp_path)
+
+
+def test_a_film_of_the_same_size_and_time_is_counted_anew(tmp_path):
+    film, other = tmp_path / "mine" / "wave" / "a.gif", tmp_path / "other.gif"
+    write_gif(film, grey_clip(FRAMES))
+    write_gif(other, grey_clip(FRAMES, 0.1))
+    size = max(film.stat().st_size, other.stat().st_size)
+    for path in (film, other):
+        path.write_bytes(path.read_bytes().ljust(size, b"\0"))
+        os.utime(path, (1e9, 1e9))
+    options = {"cache": tmp_path / "cache"}
+    before = VideoFolder(tmp_path / "mine", SIZE, FRAMES, **options)[0]["video"].mean()
+    shutil.copy2(other, film)
+    assert VideoFolder(tmp_path / "mine", SIZE, FRAMES, **options)[0]["video"].mean() < before - 0.3

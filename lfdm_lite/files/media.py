@@ -34,6 +34,7 @@ from .video.rates import Rate, check_rate
 __all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "MediaError", "check_rate", "count_frames", "crop_resize", "encode_gif"]
 __all__ += ["frame_files", "iterate_frames", "read_image", "read_video", "write_gif", "write_image", "write_mp4"]
 
+PICTURES = frozenset(IMAGE_SUFFIXES) - {".gif"}  # of the frames of a clip
 MAX_CLIP = 400_000_000  # pixels of all frames of a clip together: 4.8 GB as a tensor
 MAX_SIDE = 16_384  # pixels of a written frame; H.264 knows no larger ones
 
@@ -103,7 +104,7 @@ def frame_files(folder: Path) -> list[Path]:
         found = list(folder.iterdir())
     except OSError as error:
         raise MediaError(f"{folder}: cannot be looked into ({one_line(error)})") from error
-    files = (file for file in found if file.suffix.lower() in IMAGE_SUFFIXES and file.suffix != ".gif")
+    files = (file for file in found if file.suffix.lower() in PICTURES)
     return sorted((file for file in files if not file.name.startswith(".")), key=natural_order)
 
 

@@ -5,7 +5,9 @@ one `.flo` or `.png` file a frame and a folder `smile_visible/` of grey pictures
 source; or both in one file, `smile.npz`, as arrays `flow` (2, t, h, w; normalized) and `visible` (1, t, h, w).
 """
 
+import itertools
 import math
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from torch import Tensor
 from ..flow import in_pixels, normalized
 from ..geometry import resize
 from .flow_files import read_flo, read_kitti_flow
+from .media import frame_files
 from .pictures import MediaError, check_file, natural_order, read_image
 from .reading import one_line
 
@@ -54,6 +57,24 @@ def check_motion(clip: Path, frames: int) -> None:
     for path, count in found.items():
         if count != frames:
             raise MediaError(f"{path}: motion of {count} frames, but {clip.name} shows {frames}; expected one for each")
+    if not motion_file(clip).is_file():
+        folders = {motion_path(clip, what): _files(clip, what) for what in PARTS}
+        folders |= {clip: frame_files(clip)} if clip.is_dir() else {}
+        steps = {path: found for path, files in folders.items() if (found := _steps(files))}
+        for path, other in itertools.pairwise(steps):
+            if steps[path] != steps[other]:
+                raise MediaError(
+                    f"{path}: its files are numbered with other gaps than in {other.name}; expected one for each frame"
+                )
+
+
+def _steps(files: list[Path]) -> list[int]:
+    """By how much the last number in the names grows from file to file, in units of the usual step; nothing if it does
+    not count the files."""
+    numbers = [re.findall(r"\d+", path.stem)[-1:] for path in files]
+    steps = [int(b[0]) - int(a[0]) for a, b in itertools.pairwise(numbers) if a and b]
+    counts = len(steps) == len(files) - 1 and all(step > 0 for step in steps)
+    return [step // math.gcd(*steps) for step in steps] if counts else []
 
 
 def read_motion(

@@ -120,10 +120,10 @@ def check_file(path: Path, accepted: str) -> None:
         raise MediaError(f"{path}: cannot be opened (no permission to read it); expected {accepted}")
 
 
-def natural_order(path: Path) -> list[tuple[int, int, str]]:
-    """The key that sorts files by name with numbers as numbers: frame 2 before frame 10."""
+def natural_order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
+    """The key that sorts files by name with numbers as numbers: frame 2 before frame 10, and 01 before 1."""
     parts = re.split(r"(\d+)", path.name)
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts], path.name
 
 
 def _read_image_file(path: Path) -> Float[Tensor, "3 h w"]:

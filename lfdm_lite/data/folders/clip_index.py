@@ -126,6 +126,8 @@ def _said(path: Path, error: Exception) -> str:
 def stamp(path: Path) -> tuple[int, int]:
     """Bytes and time of the last change in nanoseconds; of a folder of pictures their sum and the latest of all.
 
+    Tools that copy or unpack set a file's own time back; when it came to be here the system tells (on Unix: ctime).
+
     Raises:
         MediaError: nothing is there.
         OSError: it may not be looked at.
@@ -133,7 +135,7 @@ def stamp(path: Path) -> tuple[int, int]:
     try:
         found = os.stat(path)
         if not stat.S_ISDIR(found.st_mode):
-            return found.st_size, found.st_mtime_ns
+            return found.st_size, _changed(found)
     except OSError as error:
         if path.is_symlink():
             raise MediaError(f"{path}: a link that leads nowhere or in a circle; repair or remove it") from error
@@ -143,7 +145,11 @@ def stamp(path: Path) -> tuple[int, int]:
     with os.scandir(path) as entries:
         suffix = lambda entry: os.path.splitext(entry.name)[1].lower()
         files = [entry.stat() for entry in entries if suffix(entry) in IMAGE_SUFFIXES]
-    return sum(file.st_size for file in files), max([found.st_mtime_ns, *(file.st_mtime_ns for file in files)])
+    return sum(file.st_size for file in files), max(map(_changed, [found, *files]))
+
+
+def _changed(found: os.stat_result) -> int:
+    return max(found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _read(index: Path) -> Known:

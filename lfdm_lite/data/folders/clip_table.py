@@ -7,6 +7,7 @@ import os
 import stat
 import unicodedata
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ SPLITS |= dict(testing="test", eval="test")  # what folders of splits are called
 UNREAD = {".3g2", ".3gp", ".asf", ".f4v", ".flv", ".m2ts", ".m2v", ".mpe", ".mpeg", ".mpg", ".mts", ".mxf", ".ogg"}
 UNREAD |= {".ogv", ".qt", ".rm", ".ts", ".vob", ".wmv", ".y4m"}
 UNREAD -= set(VIDEO_SUFFIXES)  # films of these kinds are left out, by name
-MAY_MOVE = {".webp", ".apng", ".avif"}  # pictures of which some are films
+MAY_MOVE = {".webp", ".apng", ".avif", ".tif", ".tiff"}  # pictures of which some are films
 SHOWN = 5  # names in a message
 LONGEST, LARGEST = 255, 64 * 2**20  # characters of a name; bytes of a table
 MOTION = ("_flow", "_visible")  # folders `clip_flow` and `clip_visible` say how a clip moves; they are no clips
@@ -64,13 +65,16 @@ def find_clips(root: Path) -> list[Clip]:
         )
     found = []
     for path in paths:
-        label, *between = parts[path][by_split:-1] or (UNLABELLED,)
+        label, *between = map(composed, parts[path][by_split:-1] or (UNLABELLED,))
         found.append(Clip(path, label, "/".join(between), splits[path] if by_split else ""))
         if splits[path] and not by_split:
             odd.setdefault("folders are named after a split, and read as labels", []).append(parts[path][0])
         if label == UNLABELLED and path.is_dir():
             meant = "folders of pictures lie where labels do; each is read as one clip without a label"
             odd.setdefault(meant, []).append(path.name)
+    if nested := _repeated({clip.subject for clip in found}):
+        meant = f"folders of several levels count as one person each; if not so, say who is who in a table {TABLE}"
+        odd[meant] = nested
     folders = {path for path in paths if path.is_dir()}
     films = {_stem(path) for path in paths if path not in folders}
     twice = [path.relative_to(root).as_posix() for path in paths if path in folders and _stem(path) in films]
@@ -110,6 +114,12 @@ def _walk(folder: Path, root: Path, above: tuple[tuple[int, int], ...], odd: dic
     if unread:
         names = [(folder / name).relative_to(root).as_posix() for name in unread]
         odd.setdefault("films of kinds that are not read are left out; convert them to mp4 or GIF", []).extend(names)
+    aside = [name for name in pictures if name not in {*unread, *films}]
+    if aside and (films or folders) and folder != root:
+        names = [(folder / name).relative_to(root).as_posix() for name in aside]
+        odd.setdefault("pictures beside films or folders are left out; frames need a folder of their own", []).extend(
+            names
+        )
     if folder != root and not folders and not films:
         if set(pictures) - set(unread):
             yield folder
@@ -119,6 +129,17 @@ def _walk(folder: Path, root: Path, above: tuple[tuple[int, int], ...], odd: dic
             yield folder / entry.name
         elif entry.name in folders:
             yield from _walk(folder / entry.name, root, (*above, here), odd)
+
+
+def composed(name: str) -> str:
+    """A name as most systems write it: some store an accent as a letter of its own, and it would look the same."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _repeated(subjects: set[str]) -> list[str]:
+    """Subjects of several levels that share one of these with another: "ann/monday" and "ann/friday"."""
+    levels = Counter(name for subject in subjects for name in {*subject.split("/")})
+    return sorted(one for one in subjects if "/" in one and max(levels[name] for name in one.split("/")) > 1)
 
 
 def plainly(name: str) -> str:
@@ -138,10 +159,14 @@ def _suffix(name: str) -> str:
 
 
 def _moves(path: Path) -> bool:
-    """Whether a picture has several frames."""
+    """Whether a picture has several frames, not only a small copy of itself."""
     try:
         with need("PIL.Image").open(path, formats=FORMATS) as picture:
-            return getattr(picture, "n_frames", 1) > 1
+            first = picture.size
+            if getattr(picture, "n_frames", 1) == 1:
+                return False
+            picture.seek(1)
+            return picture.size == first
     except Exception:  # whoever reads it says what is wrong
         return False
 
@@ -158,7 +183,9 @@ def read_table(path: Path) -> list[Clip]:
         lines = [(reader.line_num, cells) for cells in reader if cells]
     except csv.Error as error:
         raise ValueError(f"{path}, line {reader.line_num}: no line of a table ({error})") from None
-    columns = [name.strip() for name in lines[0][1]] if lines else []
+    columns = [name.strip().lower() for name in lines[0][1]] if lines else []
+    if twice := [name for name in dict.fromkeys(columns) if name and columns.count(name) > 1]:
+        raise ValueError(f"{path}: the column {twice[0][:LONGEST]!r} is there twice; expected each once")
     path_column = next((name for name in ("path", "file") if name in columns), None)
     label_column = next((name for name in ("label_name", "label") if name in columns), None)
     if path_column is None or label_column is None:
@@ -185,7 +212,8 @@ def read_table(path: Path) -> list[Clip]:
             raise ValueError(f"{where}: split {split[:40]!r} is not one of: train, val, test")
         if (before := lines_of.setdefault(os.path.realpath(path.parent / name), number)) != number:
             raise ValueError(f"{where}: {name} is listed in line {before} already; a clip has one line")
-        clips.append(Clip(path.parent / name, label, values.get("subject", ""), split, where))
+        subject = values.get("subject", "")
+        clips.append(Clip(path.parent / name, composed(label), composed(subject), split, where))
     if not clips:
         raise ValueError(f"{path}: no clips listed; expected one line a clip below the column names")
     return clips
@@ -215,7 +243,7 @@ def assign_splits(clips: list[Clip], root: Path) -> list[str]:
     """
 
     def unit(clip: Clip) -> str:
-        name = clip.path.relative_to(root).as_posix() if clip.path.is_relative_to(root) else str(clip.path)
+        name = Path(os.path.relpath(clip.path, root)).as_posix()  # the same from wherever one starts
         return f"subject {clip.subject}" if clip.subject else f"clip {name}"
 
     def digest(name: str) -> str:

@@ -66,7 +66,7 @@ def count_film(path: Path) -> int:
 
 @contextmanager
 def _film(path: Path) -> Iterator[tuple[Any, Any]]:
-    """A film and its first picture track; what FFmpeg says against it becomes a MediaError."""
+    """A film and the picture track that players choose; what FFmpeg says against it becomes a MediaError."""
     av = need("av")
     check_file(path, ACCEPTED_VIDEO)
     if path.suffix.lower() not in VIDEO_SUFFIXES:
@@ -84,7 +84,7 @@ def _film(path: Path) -> Iterator[tuple[Any, Any]]:
         message = f"not a video that can be read ({one_line(error)}); expected {ACCEPTED_VIDEO}"
         raise MediaError(f"{path}: {message}") from error
     with container:
-        stream = next(iter(container.streams.video), None)
+        stream = container.streams.best("video")
         if stream is None:
             raise MediaError(f"{path}: no pictures in it; expected {ACCEPTED_VIDEO}")
         if stream.codec_context is None:

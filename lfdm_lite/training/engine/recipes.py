@@ -41,7 +41,8 @@ def recipe_for(out: Path, config: Any, resume: bool, processes: int, device: str
     if not resume:
         raise ValueError(f"{out} holds a run already; use --resume to go on with it, or another --out")
     found, before = plain(read_run(type(config), path)), read_json(path)
-    differs = differences(found, wanted)
+    known = before["clips"] if isinstance(before.get("clips"), dict) else {}
+    differs = differences(found, wanted, known)
     if differs:
         raise ValueError(
             f"the run in {out} was started with other options ({', '.join(differs)}); "
@@ -53,14 +54,18 @@ def recipe_for(out: Path, config: Any, resume: bool, processes: int, device: str
     return before | {"config": wanted, "seconds": 0.0, "resumed": [*resumed, this]}
 
 
-def differences(found: Recipe, wanted: Recipe) -> list[str]:
-    """What a resumed run may not change, as `--option old -> new`."""
+def differences(found: Recipe, wanted: Recipe, known: Recipe) -> list[str]:
+    """What a resumed run may not change, as `--option old -> new`.
+
+    Args:
+        known: what is compared by its content, see `check_same_clips`: a network may have been moved to another folder.
+    """
     before = dict(flatten(found))
     lines = []
     for name, value in flatten(wanted):
         free = name.startswith("loop.") and name.removeprefix("loop.") not in LEARNED
         more = name == "optim.steps" and value > before[name]
-        if before.get(name) != value and not free and not more:
+        if before.get(name) != value and not (free or more or name in known):
             option = name.removeprefix("optim.").removeprefix("loop.").replace("_", "-")
             lines.append(f"--{option} {before.get(name)} -> {value}")
     return lines

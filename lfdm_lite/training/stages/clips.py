@@ -117,7 +117,7 @@ def origin(config: DataConfig, split: str, dataset: Any) -> dict[str, Any]:
         return made_from | {"drawing": drawing_version()}
     root = os.path.abspath(config.root)
     clips = [source.clips[i] for i in dataset.indices] if isinstance(dataset, Subset) else source.clips
-    told = [[_within(c.path.absolute(), root), c.label_name, *c.stamp, c.frames] for c in clips]
+    told = [[_within(Path(os.path.abspath(c.path)), root), c.label_name, *c.stamp, c.frames] for c in clips]
     return made_from | {"root": root, "decoding": FORMAT, "clips": told}
 
 
