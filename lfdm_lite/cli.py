@@ -1,4 +1,4 @@
-"""The `lfdm` command: generate, train, evaluate, convert, data, info.
+"""The `lfdm` command: generate, train, evaluate, convert, data, plan, info.
 
 Here: which command runs, and what becomes of its errors. What the commands do is in `commands`.
 """

@@ -6,9 +6,7 @@ colour profile and mode that say what they mean. Both are imported where they ar
 """
 
 import io
-import os
 import re
-import stat
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -22,8 +20,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..geometry import resize
-from .checkpoints import write_atomically
-from .reading import one_line
+from .atomic import write_atomically
+from .reading import one_line, regular_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow's names; its other readers are never tried
@@ -99,25 +97,13 @@ def need(module: str) -> ModuleType:
 
 
 def check_file(path: Path, accepted: str) -> None:
-    """Refuse what is no file with something in it, before it is opened: reading a pipe or a device may never end.
+    """Refuse what is no file with something in it, before it is opened.
 
     Raises:
         MediaError: what is there instead, and what is accepted.
     """
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise MediaError(f"{path}: no such file; expected {accepted}") from error
-    except (OSError, ValueError) as error:  # a name that is too long, in a circle of links, or holds a zero
-        raise MediaError(f"{str(path)!r}: cannot be opened ({one_line(error)}); expected {accepted}") from error
-    if stat.S_ISDIR(found.st_mode):
-        raise MediaError(f"{path}: a folder, not a file; expected {accepted}")
-    if not stat.S_ISREG(found.st_mode):
-        raise MediaError(f"{path}: a pipe, socket or device, not a file; expected {accepted}")
-    if found.st_size == 0:
+    if regular_file(path, accepted, error=MediaError).stat().st_size == 0:
         raise MediaError(f"{path}: an empty file; expected {accepted}")
-    if not os.access(path, os.R_OK):
-        raise MediaError(f"{path}: cannot be opened (no permission to read it); expected {accepted}")
 
 
 def natural_order(path: Path) -> list[tuple[int, int, str]]:

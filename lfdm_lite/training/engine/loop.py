@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...files.checkpoints import CheckpointError, write_json
+from ...files.atomic import write_json
+from ...files.reading import CheckpointError
 from ..configs import OptimConfig
 from . import saving
 from .core import Engine, Learner

@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from ...files.checkpoints import CheckpointError, read_json, write_atomically, write_json
+from ...files.atomic import write_atomically, write_json
 from ...files.locks import hold_folder
 from ...files.models.weights import write_safetensors
+from ...files.reading import CheckpointError, read_json
 from ..engine.core import Engine
 
 SHARD = 100  # clips a file
