@@ -18,7 +18,8 @@ _WHERE = {
     "evaluation.judges": ["VideoClassifier", "VideoClassifierConfig"],
     "files.assets": ["asset"],
     "files.reading": ["CheckpointError"],
-    "pipeline": ["LFDM", "GeneratedVideo"],
+    "pipeline": ["LFDM"],
+    "generated": ["GeneratedVideo"],
 }
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 _MODULES = {

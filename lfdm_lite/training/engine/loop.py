@@ -41,7 +41,7 @@ def fit(
 
     Args:
         engine: of this run.
-        objective: a module with `network`; its `forward` turns a batch into losses (see `engine`).
+        objective: a module with `network`; its `forward` turns a batch into losses (see `core`).
         clips: a data set of dictionaries.
         draw: makes an example of a clip, deciding everything random.
         validate: the averaged network → named numbers, on validation clips.
