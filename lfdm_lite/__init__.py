@@ -17,13 +17,15 @@ _WHERE = {
     "samplers": ["guided", "sample"],
     "evaluation.judges": ["VideoClassifier", "VideoClassifierConfig"],
     "files.assets": ["asset"],
-    "files.checkpoints": ["CheckpointError"],
-    "pipeline": ["LFDM", "GeneratedVideo"],
+    "files.reading": ["CheckpointError"],
+    "pipeline": ["LFDM"],
+    "generated": ["GeneratedVideo"],
 }
 _MODULE_OF = {name: module for module, names in _WHERE.items() for name in names}
 _MODULES = {
     *(module for module in _WHERE if "." not in module),
-    *("attention", "data", "evaluation", "files", "layers", "losses", "regions", "training", "viz"),
+    *("attention", "data", "evaluation", "files", "layers", "losses", "official", "perceptual", "regions"),
+    *("training", "viz"),
 }
 
 __all__ = sorted(_MODULE_OF)

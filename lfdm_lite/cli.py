@@ -1,4 +1,4 @@
-"""The `lfdm` command: generate, train, evaluate, convert, data, info.
+"""The `lfdm` command: generate, train, evaluate, convert, data, plan, info.
 
 Here: which command runs, and what becomes of its errors. What the commands do is in `commands`.
 """
@@ -85,7 +85,14 @@ def plain_output() -> Iterator[None]:
 
 
 def run(arguments: list[str]) -> int:
-    """Parse the words behind `lfdm` and carry out what they ask for."""
+    """Parse the words behind `lfdm` and carry out what they ask for.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        ValueError: a word that no command can take, or a package is missing.
+    """
     if any("\0" in word for word in arguments):
         raise ValueError("an argument holds a null character, which no name of a file can")
     from . import commands

@@ -23,8 +23,6 @@ from .inputs import Number, check_parts, label_indices, pair_up, sampling, usabl
 from .samplers import guided, sample
 from .unet3d import UNet3D
 
-__all__ = ["LFDM", "GeneratedVideo", "clip_generators", "find_folder"]
-
 
 class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pipeline_tag="image-to-video"):
     """Latent flow diffusion model: a frozen auto-encoder, and a diffusion model of its latent motion.
@@ -142,6 +140,7 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
 
         Raises:
             MediaError: an image that cannot be read, named.
+            ValueError: no image was given.
         """
         from .files.media import crop_resize, read_image
 

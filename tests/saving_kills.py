@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lfdm_lite.files.checkpoints import CheckpointError, load_module, read_config, save_module
+from lfdm_lite.files.checkpoints import load_module, read_config, save_module
+from lfdm_lite.files.reading import CheckpointError
 
 KIND = "Linear"
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from lfdm_lite.data import PROCEDURAL
 from lfdm_lite.data.drawn.engine.looks import LOOKS
-from lfdm_lite.files.checkpoints import write_atomically
+from lfdm_lite.files.atomic import write_atomically
 
 FILE = Path(__file__).parent / "data" / "clips.npz"
 INDEX, SIZE, FRAMES = 3, 32, 3

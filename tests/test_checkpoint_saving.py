@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lfdm_lite.files import checkpoints
-from lfdm_lite.files.checkpoints import CheckpointError, check_free, load_module, read_config, read_tensors, save_module
+from lfdm_lite.files.checkpoints import check_free, load_module, read_config, read_tensors, save_module
 from lfdm_lite.files.models.weights import fingerprint, write_safetensors
+from lfdm_lite.files.reading import CheckpointError
 
 from . import saving_kills
 from .saving_kills import load, save, save_as_format_1

@@ -11,18 +11,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
-from lfdm_lite.files.checkpoints import (
-    CheckpointError,
-    build,
-    load_module,
-    load_weights,
-    make_config,
-    read_config,
-    read_fields,
-    read_tensors,
-    save_module,
-)
-from lfdm_lite.files.models.configs import check_limits
+from lfdm_lite.files.checkpoints import load_module, read_config, read_tensors, save_module
+from lfdm_lite.files.models.configs import check_limits, make_config, read_fields
+from lfdm_lite.files.models.weights import build, load_weights
+from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.training.stages.stage_one import KIND, load_autoencoder
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from lfdm_lite.evaluation.judges import VideoClassifier, VideoClassifierConfig
-from lfdm_lite.files.checkpoints import CheckpointError
+from lfdm_lite.files.reading import CheckpointError
 
 TINY = VideoClassifierConfig(num_labels=3, channels=(8, 8, 8), temporal_channels=16, feature_dim=8)
 

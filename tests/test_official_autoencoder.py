@@ -10,7 +10,7 @@ import torch
 from safetensors import safe_open
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
-from lfdm_lite.files.checkpoints import CheckpointError
+from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.files.variants import construct
 from lfdm_lite.losses import perceptual_loss
 from lfdm_lite.official.autoencoder import (

@@ -15,7 +15,7 @@ from lfdm_lite import cli
 from lfdm_lite.autoencoder import LFAEConfig
 from lfdm_lite.diffusion import DiffusionConfig
 from lfdm_lite.evaluation.judges import VideoClassifier
-from lfdm_lite.files.checkpoints import CheckpointError
+from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.files.variants import construct
 from lfdm_lite.official import autoencoder, denoiser
 from lfdm_lite.official.convert import DM_FILE, LFAE_FILE, VECTORS_FILE, from_official, to_official

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion
-from lfdm_lite.files.checkpoints import CheckpointError
+from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.files.variants import construct
 from lfdm_lite.motion import Motion
 from lfdm_lite.official.denoiser import (

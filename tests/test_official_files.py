@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from lfdm_lite.files.checkpoints import CheckpointError
 from lfdm_lite.files.models import pickles
+from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.official.files import AUTOENCODER_PARTS, read_states, write_states
 from lfdm_lite.official.labels import compute_label_vectors, encode_labels, read_label_vectors
 

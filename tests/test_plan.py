@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lfdm_lite import cli
-from lfdm_lite.files.checkpoints import make_config
+from lfdm_lite.files.models.configs import make_config
 from lfdm_lite.training import PRESETS, AutoencoderRun, train_autoencoder
 from lfdm_lite.training.engine.measuring import PeakMemory, matrix_rate
 from lfdm_lite.training.planning import plans as planning

@@ -12,7 +12,7 @@ from lfdm_lite.data.paper.films import LABELS
 from lfdm_lite.data.paper.layouts import survey
 from lfdm_lite.data.paper.prepare import prepare
 from lfdm_lite.evaluation.judges import VideoClassifier
-from lfdm_lite.files.checkpoints import CheckpointError
+from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.perceptual import PerceptualFeatures, load_vgg
 from lfdm_lite.training import PRESETS, DataConfig, train_autoencoder, train_diffusion
 from lfdm_lite.training.full_scale import paper_preset

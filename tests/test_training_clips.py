@@ -175,7 +175,7 @@ def test_the_judge_has_as_many_labels_as_the_clips(root, tmp_path):
 
 
 def spoil(path: Path, how: str) -> None:
-    with_header = {"metadata": {"made_from": shards.fingerprint({"x": 1}), "checksum": "00000000"}}
+    with_header = {"metadata": {"made_from": shards.values_fingerprint({"x": 1}), "checksum": "00000000"}}
     if how == "cut":
         path.write_bytes(path.read_bytes()[:-5])
     elif how == "empty":

@@ -21,7 +21,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lfdm_lite import LFDM, cli
 from lfdm_lite.autoencoder import LatentFlowAutoencoder
-from lfdm_lite.files.checkpoints import CheckpointError, make_config
+from lfdm_lite.files.models.configs import make_config
+from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.training import (
     PRESETS,
     AutoencoderRun,

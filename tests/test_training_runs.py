@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from lfdm_lite import cli
-from lfdm_lite.files.checkpoints import CheckpointError
 from lfdm_lite.files.locks import FolderInUse, hold_folder
+from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.training import PRESETS, DataConfig, JudgeRun, LoopConfig, OptimConfig, train_autoencoder, train_judge
 from lfdm_lite.training.engine import records, saving
 from lfdm_lite.training.engine.recipes import read_run

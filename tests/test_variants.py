@@ -9,7 +9,8 @@ import torch
 
 import lfdm_lite as lfdm
 from lfdm_lite import DiffusionConfig, GaussianDiffusion, LatentFlowAutoencoder, LFAEConfig, UNet3D, UNet3DConfig
-from lfdm_lite.files.checkpoints import CheckpointError, make_config
+from lfdm_lite.files.models.configs import make_config
+from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.files.variants import construct
 from lfdm_lite.official.parts.autoencoder import PublishedAutoencoder
 from lfdm_lite.official.parts.configs import (

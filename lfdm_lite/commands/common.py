@@ -21,7 +21,11 @@ class UsageError(ValueError):
 
 
 def default_checkpoint() -> Path:
-    """$LFDM_CHECKPOINT, or the checkpoint that comes with the sources, or the one below the working folder."""
+    """$LFDM_CHECKPOINT, or the checkpoint that comes with the sources, or the one below the working folder.
+
+    Raises:
+        UsageError: there is none of these.
+    """
     if named := os.environ.get("LFDM_CHECKPOINT"):
         return Path(named).expanduser()
     package = Path(__file__).resolve().parents[1]

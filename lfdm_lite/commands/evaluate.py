@@ -57,7 +57,7 @@ def evaluate(arguments: list[str]) -> None:
         raise UsageError(f"--clips is {options.clips}; expected at least 1")
     drawn = is_procedural(options.data)
     from ..files.checkpoints import read_config
-    from ..pipeline import find_folder
+    from ..files.loading import find_folder
 
     folder = find_folder(options.checkpoint)
     kind = read_config(folder).get("kind")

@@ -137,7 +137,8 @@ def write_folder(folder: Path, maps: Any, suffix: str, write: Callable[[Path, An
 def remember(path: Path, clips: Clips) -> None:
     """Write down what a split is made from; refuse to go on with one that was made from something else."""
     from .. import __version__
-    from ..files.checkpoints import CheckpointError, read_json, write_json
+    from ..files.atomic import write_json
+    from ..files.reading import CheckpointError, read_json
 
     made_from = asdict(clips) | {"version": __version__}
     del made_from["clips"], made_from["split"]  # more clips of the same kind may join
@@ -180,7 +181,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 
 def update_table(path: Path, rows: list[dict[str, Any]]) -> None:
     """Write a table of clips, whole or not at all; what it listed before stays, and so do columns of others' making."""
-    from ..files.checkpoints import write_atomically
+    from ..files.atomic import write_atomically
 
     listed = {row["file"]: row for row in read_rows(path)}
     for row in rows:

@@ -59,9 +59,10 @@ def generate(arguments: list[str]) -> None:
     if options.sheet and options.sheet.suffix.lower() != ".png":
         raise UsageError(f"--sheet {options.sheet}: the name must end in .png")
     no_two_alike([*outs, *sheets])
-    from ..generated import check_saving  # torch loads here; --help and mistyped options need not wait for it
+    from ..files.loading import find_folder  # torch loads here; --help and mistyped options need not wait for it
+    from ..generated import check_saving
     from ..inputs import sampling
-    from ..pipeline import LFDM, find_folder
+    from ..pipeline import LFDM
 
     for path in (*outs, *sheets):
         check_saving(path, (1, 3, 1, 1, 1), options.fps, options.scale)

@@ -23,7 +23,7 @@ class Info:
 def info(arguments: list[str]) -> None:
     options = parse(Info, "lfdm info", arguments)
     from ..files.checkpoints import CONFIG_FILE, WEIGHTS_FILE, read_config
-    from ..pipeline import find_folder
+    from ..files.loading import find_folder
 
     folder = find_folder(options.checkpoint or default_checkpoint())
     config = read_config(folder)
@@ -106,7 +106,7 @@ def has_parts(value: Any) -> bool:
 
 
 def is_estimate(value: Any) -> bool:
-    """Whether these are the fields of a `metrics.Estimate`."""
+    """Whether these are the fields of an `intervals.Estimate`."""
     return isinstance(value, dict) and {"value", "low", "high"} <= set(value)
 
 

@@ -1,10 +1,10 @@
 """Where a command may write. Every rule is here, and is asked before anything is computed."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ..files.atomic import write_json
 from ..files.places import check_folder, check_place, follow
 from .common import UsageError
 
@@ -86,8 +86,5 @@ def is_checkpoint(folder: Path) -> bool:
 
 def write_report(place: Path, values: Any) -> None:
     """Write figures as JSON, whole or not at all; the folder is made."""
-    from ..files.pictures import write_whole
-
     place.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(values, indent=2) + "\n"
-    write_whole(place, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_json(place, values)

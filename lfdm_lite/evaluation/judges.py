@@ -12,7 +12,8 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..files import checkpoints
+from ..files.checkpoints import CONFIG_FILE, load_module, read_config, save_module
+from ..files.models.configs import make_config, read_fields, read_labels
 
 KIND = "VideoClassifier"
 
@@ -114,7 +115,7 @@ class VideoClassifier(nn.Module):
         if len(labels) != self.config.num_labels or len(set(labels)) != len(labels):
             raise ValueError(f"got {len(set(labels))} names for a classifier of {self.config.num_labels} labels")
         config = {"labels": labels, "model": asdict(self.config)}
-        return checkpoints.save_module(folder, self, KIND, config, dtype, overwrite)
+        return save_module(folder, self, KIND, config, dtype, overwrite)
 
     @classmethod
     def load(cls, folder: str | Path) -> "VideoClassifier":
@@ -123,7 +124,7 @@ class VideoClassifier(nn.Module):
         Raises:
             CheckpointError: the folder does not hold a whole, fitting checkpoint.
         """
-        return checkpoints.load_module(folder, lambda: cls.described_in(folder)).eval()
+        return load_module(folder, lambda: cls.described_in(folder)).eval()
 
     @classmethod
     def described_in(cls, folder: str | Path) -> "VideoClassifier":
@@ -132,10 +133,10 @@ class VideoClassifier(nn.Module):
         Raises:
             CheckpointError: no config there, or one that does not fit.
         """
-        where = Path(folder) / checkpoints.CONFIG_FILE
-        stored = checkpoints.read_config(folder, KIND)
-        labels, values = checkpoints.read_fields(stored, ("labels", "model"), where)
-        config = checkpoints.make_config(VideoClassifierConfig, values, f"{where}: model")
+        where = Path(folder) / CONFIG_FILE
+        stored = read_config(folder, KIND)
+        labels, values = read_fields(stored, ("labels", "model"), where)
+        config = make_config(VideoClassifierConfig, values, f"{where}: model")
         classifier = cls(config)
-        classifier.labels = checkpoints.read_labels(labels, config.num_labels, where)
+        classifier.labels = read_labels(labels, config.num_labels, where)
         return classifier

@@ -118,6 +118,7 @@ def sweep_leftovers(path: Path) -> None:
 
 
 def delete_if_dead(temporary: Path) -> None:
+    """Delete a temporary file, unless its writer still holds the lock."""
     handle = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
         if lock(handle):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .atomic import write_atomically, write_json
-from .models.configs import check_limits, make_config, read_fields, read_labels
+from .models.configs import check_limits
 from .models.weights import (
     WithoutMemory,
     build,
@@ -32,25 +32,6 @@ from .models.weights import (
     write_safetensors,
 )
 from .reading import CheckpointError, parse_json, read_json, shown
-
-__all__ = [
-    "CONFIG_FILE",
-    "WEIGHTS_FILE",
-    "CheckpointError",
-    "build",
-    "check_free",
-    "load_module",
-    "load_weights",
-    "make_config",
-    "read_config",
-    "read_fields",
-    "read_json",
-    "read_labels",
-    "read_tensors",
-    "save_module",
-    "write_atomically",
-    "write_json",
-]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

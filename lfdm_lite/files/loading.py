@@ -7,16 +7,10 @@ from typing import Any
 from ..autoencoder import LFAEConfig
 from ..diffusion import DiffusionConfig
 from ..unet3d import UNet3DConfig
-from .checkpoints import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    CheckpointError,
-    build,
-    make_config,
-    read_config,
-    read_fields,
-    read_labels,
-)
+from .checkpoints import CONFIG_FILE, WEIGHTS_FILE, read_config
+from .models.configs import make_config, read_fields, read_labels
+from .models.weights import build
+from .reading import CheckpointError
 from .variants import construct
 
 KIND = "LFDM"

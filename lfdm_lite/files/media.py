@@ -99,7 +99,11 @@ def count_frames(path: str | Path) -> int:
 
 
 def frame_files(folder: Path) -> list[Path]:
-    """The pictures directly inside a folder, in natural order: frame 2 before frame 10."""
+    """The pictures directly inside a folder, in natural order: frame 2 before frame 10.
+
+    Raises:
+        MediaError: it cannot be looked into.
+    """
     try:
         found = list(folder.iterdir())
     except OSError as error:

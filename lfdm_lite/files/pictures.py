@@ -6,9 +6,7 @@ colour profile and mode that say what they mean. Both are imported where they ar
 """
 
 import io
-import os
 import re
-import stat
 import warnings
 from collections.abc import Callable
 from importlib import import_module
@@ -22,8 +20,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..geometry import resize
-from .checkpoints import write_atomically
-from .reading import one_line
+from .atomic import write_atomically
+from .reading import one_line, regular_file
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")  # Pillow's names; its other readers are never tried
@@ -90,7 +88,11 @@ def write_image(path: str | Path, image: Float[Tensor, "3 h w"]) -> None:
 
 
 def need(module: str) -> ModuleType:
-    """Import Pillow, imageio or PyAV, or say how to get it."""
+    """Pillow, imageio or PyAV, or a part of them, such as "PIL.Image".
+
+    Raises:
+        ImportError: it is not installed; says how to get it.
+    """
     try:
         return import_module(module)
     except ImportError as error:
@@ -99,25 +101,13 @@ def need(module: str) -> ModuleType:
 
 
 def check_file(path: Path, accepted: str) -> None:
-    """Refuse what is no file with something in it, before it is opened: reading a pipe or a device may never end.
+    """Refuse what is no file with something in it, before it is opened.
 
     Raises:
         MediaError: what is there instead, and what is accepted.
     """
-    try:
-        found = path.stat()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise MediaError(f"{path}: no such file; expected {accepted}") from error
-    except (OSError, ValueError) as error:  # a name that is too long, in a circle of links, or holds a zero
-        raise MediaError(f"{str(path)!r}: cannot be opened ({one_line(error)}); expected {accepted}") from error
-    if stat.S_ISDIR(found.st_mode):
-        raise MediaError(f"{path}: a folder, not a file; expected {accepted}")
-    if not stat.S_ISREG(found.st_mode):
-        raise MediaError(f"{path}: a pipe, socket or device, not a file; expected {accepted}")
-    if found.st_size == 0:
+    if regular_file(path, accepted, error=MediaError).stat().st_size == 0:
         raise MediaError(f"{path}: an empty file; expected {accepted}")
-    if not os.access(path, os.R_OK):
-        raise MediaError(f"{path}: cannot be opened (no permission to read it); expected {accepted}")
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, int, str]], str]:
@@ -152,13 +142,18 @@ def _read_image_file(path: Path) -> Float[Tensor, "3 h w"]:
 
 
 def check_size(path: Path, size: tuple[int, int]) -> None:
+    """Raises a MediaError for more than `MAX_PIXELS`, width times height, before they are decoded."""
     if size[0] * size[1] > MAX_PIXELS:
         most = MAX_PIXELS // 10**6
         raise MediaError(f"{path}: {size[0]}x{size[1]} pixels; expected at most {most} million, make it smaller")
 
 
 def from_pillow(picture: Any) -> Float[Tensor, "3 h w"]:
-    """A Pillow image of any mode → RGB in [0, 1], upright, over white; colours of a profile become sRGB's."""
+    """A Pillow image of any mode → RGB in [0, 1], upright, over white; colours of a profile become sRGB's.
+
+    Raises:
+        MediaError: it has no pixels, or no finite number among them.
+    """
     image = need("PIL.Image")
     if 0 in picture.size:
         raise MediaError(f"a picture of {picture.size[0]}x{picture.size[1]} pixels has nothing to show")
@@ -248,7 +243,14 @@ def _plain(array: np.ndarray) -> np.ndarray:
 
 
 def place(path: str | Path, *suffixes: str) -> Path:
-    """The path, if such a file can be written there; its folder is created."""
+    """The path, if such a file can be written there; its folder is created.
+
+    Args:
+        suffixes: that its name may end in, in small letters.
+
+    Raises:
+        MediaError: another suffix, something there that is no file, or a folder that cannot be made.
+    """
     path = Path(path)
     if path.suffix.lower() not in suffixes:
         raise MediaError(f"cannot write {path}: its name must end in {' or '.join(suffixes)}")
@@ -264,7 +266,7 @@ def place(path: str | Path, *suffixes: str) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` fill the file, which appears whole or not at all."""
+    """`write_atomically`; where it cannot be written, a MediaError says so."""
     try:
         write_atomically(path, write)
     except OSError as error:
@@ -272,6 +274,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def to_uint8(pixels: Float[Tensor, "*n h w"]) -> UInt8[Tensor, "*n h w"]:
+    """Numbers in [0, 1] → 8 bits, rounded, on the CPU; what lies outside is clipped."""
     return pixels.detach().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
 
 
@@ -291,4 +294,5 @@ def encode(pixels: UInt8[np.ndarray, "h w 3"] | UInt8[np.ndarray, "h w"], suffix
 
 
 def to_bytes(video: Float[Tensor, "3 t h w"]) -> UInt8[np.ndarray, "t h w 3"]:
+    """RGB in [0, 1] → frames as Pillow and PyAV take them: 8 bits, channels last."""
     return np.ascontiguousarray(to_uint8(video).permute(1, 2, 3, 0).numpy())

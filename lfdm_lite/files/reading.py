@@ -38,7 +38,7 @@ def regular_file(
     path = Path(path)
     try:
         found = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise error(f"{path}: no such file; expected {what}") from None
     except (OSError, ValueError) as problem:  # a ValueError is a null character in the name
         raise error(f"{str(path)!r} cannot be opened ({one_line(problem)}); expected {what}") from None

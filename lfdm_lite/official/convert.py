@@ -6,8 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..files.checkpoints import CheckpointError, write_atomically
+from ..files.atomic import write_atomically
 from ..files.models.weights import write_safetensors
+from ..files.reading import CheckpointError
 from ..pipeline import LFDM
 from . import autoencoder, denoiser
 from .files import AUTOENCODER_PARTS, DIFFUSION_PART, read_states, write_states

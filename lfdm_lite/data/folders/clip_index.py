@@ -14,10 +14,10 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from ...files.checkpoints import CheckpointError, read_json, write_atomically
+from ...files.atomic import write_atomically
 from ...files.media import MediaError, count_frames, iterate_frames
 from ...files.pictures import IMAGE_SUFFIXES
-from ...files.reading import one_line
+from ...files.reading import CheckpointError, one_line, read_json
 from .clip_table import Clip
 
 FORMAT = 2  # raised when clips would be counted otherwise

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 
-from ...files.checkpoints import write_atomically
+from ...files.atomic import write_atomically
 from ...files.reading import one_line
 
 FORMAT = 2  # raised when clips would be decoded, cut or resized otherwise

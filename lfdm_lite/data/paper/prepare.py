@@ -21,7 +21,7 @@ from jaxtyping import UInt8
 from tqdm.auto import tqdm
 
 from ... import __version__
-from ...files.checkpoints import write_atomically, write_json
+from ...files.atomic import write_atomically, write_json
 from ...files.locks import HOLDER, LOCK, hold_folder
 from ...files.media import MediaError, frame_files, iterate_frames, read_image
 from ...files.pictures import ACCEPTED, FORMATS, check_file, need, to_uint8

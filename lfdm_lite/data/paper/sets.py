@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch.utils.data import Dataset
 
-from ...files.checkpoints import read_json
+from ...files.reading import read_json
 from ..folders.video_folder import Sampling, VideoFolder
 from .facts import MHAD_FACTS, MUG_FACTS, NATOPS_FACTS, Facts
 

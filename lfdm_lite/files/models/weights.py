@@ -234,7 +234,11 @@ class WithoutMemory(TorchFunctionMode):
 
 
 def build(make: Callable[[], nn.Module], where: Any) -> nn.Module:
-    """Build a network from a config that was read from disk; what its constructor refuses is a fault of the file."""
+    """Build a network from a config that was read from disk; what its constructor refuses is a fault of the file.
+
+    Raises:
+        CheckpointError: it refuses; `where` is named.
+    """
     try:
         return make()
     except CheckpointError:

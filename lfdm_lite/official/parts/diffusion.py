@@ -27,9 +27,6 @@ class PublishedDiffusion(GaussianDiffusion):
 
     config: PublishedDiffusionConfig
 
-    def __init__(self, config: PublishedDiffusionConfig):
-        super().__init__(config)
-
     def exact_betas(self) -> Float[Tensor, " t"]:
         if self.config.schedule == "cosine":
             return cosine_betas(self.config.num_steps, max_beta=self.config.max_beta)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
-from ...files.checkpoints import write_json
+from ...files.atomic import write_json
 from ...files.locks import hold_folder
 from ...files.reading import one_line
 from ..configs import LoopConfig

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...files.checkpoints import CheckpointError, write_json
+from ...files.atomic import write_json
+from ...files.reading import CheckpointError
 from ..configs import OptimConfig
 from . import saving
 from .core import Engine, Learner
@@ -40,7 +41,7 @@ def fit(
 
     Args:
         engine: of this run.
-        objective: a module with `network`; its `forward` turns a batch into losses (see `engine`).
+        objective: a module with `network`; its `forward` turns a batch into losses (see `core`).
         clips: a data set of dictionaries.
         draw: makes an example of a clip, deciding everything random.
         validate: the averaged network → named numbers, on validation clips.

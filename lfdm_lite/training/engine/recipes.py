@@ -9,7 +9,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from ...files.checkpoints import CONFIG_FILE, WEIGHTS_FILE, CheckpointError, make_config, read_json
+from ...files.checkpoints import CONFIG_FILE, WEIGHTS_FILE
+from ...files.models.configs import make_config
+from ...files.reading import CheckpointError, read_json
 from ..configs import AutoencoderRun, DecoderRun, DiffusionRun, JudgeRun
 
 Config = TypeVar("Config")

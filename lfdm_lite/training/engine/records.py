@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ...files.checkpoints import write_atomically
+from ...files.atomic import write_atomically
 from .trackers import show_picture, start_tracker
 
 

@@ -17,9 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...files.atomic import flush_folder
-from ...files.checkpoints import CheckpointError, read_json, write_json
-from ...files.reading import one_line
+from ...files.atomic import flush_folder, write_json
+from ...files.reading import CheckpointError, one_line, read_json
 
 STATE, MANIFEST = "state.pt", "manifest.json"
 WRITING, DROPPED = ".writing-", ".dropped-"  # names of what is not yet, or no longer, a checkpoint

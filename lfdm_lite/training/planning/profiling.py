@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from ...files.checkpoints import write_atomically
+from ...files.atomic import write_atomically
 
 ROWS = 25  # operators in the table
 BARS = 12  # operators in the picture

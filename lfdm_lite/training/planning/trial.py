@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ...autoencoder import LFAEConfig
-from ...files.checkpoints import make_config
+from ...files.models.configs import make_config
 from ...files.variants import construct
 from ...perceptual import PerceptualFeatures
 from ...pipeline import LFDM

@@ -26,7 +26,7 @@ from ...files.pictures import MediaError
 from ...files.reading import one_line
 from ..configs import DataConfig
 from ..engine.core import Engine
-from .shards import ShardedClips, fingerprint, read_made_from, sharded_clips
+from .shards import ShardedClips, read_made_from, sharded_clips, values_fingerprint
 
 FOLDERS = {"mug": "MUG", "mhad": "MHAD", "natops": "NATOPS", "folder": "VideoFolder"}  # classes that read videos
 SHOWN = 3  # changed clips that a message names
@@ -99,10 +99,10 @@ class CachedClips(ShardedClips):
     """
 
     def __init__(self, shards: list[dict[str, Tensor]], made_from: dict[str, Any]):
-        super().__init__(shards, fingerprint(made_from))
+        super().__init__(shards, values_fingerprint(made_from))
         self.labels: list[str] = made_from["labels"]
         names = [clip[:2] for clip in made_from.get("clips", [])]
-        self.said = f"{len(self)} clips" + (f" ({fingerprint(names)[:8]})" if names else "")
+        self.said = f"{len(self)} clips" + (f" ({values_fingerprint(names)[:8]})" if names else "")
 
 
 def origin(config: DataConfig, split: str, dataset: Any) -> dict[str, Any]:
@@ -218,7 +218,7 @@ def cached_clips(config: DataConfig, split: str, folder: Path, engine: Engine | 
         return {"video": video, "label": torch.tensor([item["label"] for item in items])}
 
     made_from = origin(config, split, dataset)
-    place = folder / f"{config.name}-{split}-{fingerprint(made_from)}"
+    place = folder / f"{config.name}-{split}-{values_fingerprint(made_from)}"
     if engine is None or engine.main:
         drop_outdated(place, made_from)
     shards = sharded_clips(place, made_from, len(dataset), make, f"{split} clips", engine).shards

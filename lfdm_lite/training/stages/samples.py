@@ -5,7 +5,7 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from ...files.checkpoints import write_atomically
+from ...files.atomic import write_atomically
 from ...flow import flow_to_rgb
 from ...geometry import resize
 from ...motion import Motion

@@ -21,9 +21,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from ...files.checkpoints import CheckpointError, read_json, write_atomically, write_json
+from ...files.atomic import write_atomically, write_json
 from ...files.locks import hold_folder
 from ...files.models.weights import write_safetensors
+from ...files.reading import CheckpointError, read_json
 from ..engine.core import Engine
 
 SHARD = 100  # clips a file
@@ -73,7 +74,7 @@ def sharded_clips(
     Raises:
         OSError: there is no room for a shard; those before it stay.
     """
-    key, damaged = fingerprint(made_from), {}
+    key, damaged = values_fingerprint(made_from), {}
     paths = {start: folder / f"{start:06d}.safetensors" for start in range(0, count, SHARD)}
 
     def build(starts: list[int], quiet: bool) -> None:
@@ -115,7 +116,6 @@ def save_shard(path: Path, tensors: dict[str, Tensor], key: str) -> None:
     Raises:
         OSError: there is no room for it, or no permission.
     """
-
     said = {"made_from": key, "checksum": checksum(tensors)}
     write_atomically(path, lambda temporary: write_safetensors(temporary, tensors, said))
 
@@ -156,7 +156,7 @@ def read_made_from(folder: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) else {}
 
 
-def fingerprint(values: Any) -> str:
+def values_fingerprint(values: Any) -> str:
     """A short hash of JSON values."""
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
 

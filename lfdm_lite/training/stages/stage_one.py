@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ...autoencoder import LatentFlowAutoencoder, LFAEConfig
 from ...evaluation.metrics import psnr
-from ...files.checkpoints import load_module, make_config, read_config, read_fields, save_module
+from ...files.checkpoints import load_module, read_config, save_module
+from ...files.models.configs import make_config, read_fields
 from ...files.variants import construct
 from ...geometry import RandomTransform
 from ...losses import equivariance_loss, perceptual_loss, pyramid_loss, visibility_loss
