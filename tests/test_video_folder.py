@@ -296,6 +296,21 @@ def test_what_links_show_twice_is_in_one_split(tmp_path):
     assert not shown[0] & shown[1] and len(shown[1]) == 1
 
 
+def test_people_who_share_a_film_by_a_link_share_a_split(tmp_path):
+    for label in ("happy", "sad"):
+        for person in ("ann", "bob", "cyn", "dan", "eve", "fay"):
+            for number in range(2):
+                write_gif(tmp_path / label / person / f"{number}.gif", torch.rand(3, 4, 8, 8))
+    shared = tmp_path / "sad" / "eve" / "1.gif"
+    shared.unlink()
+    shared.symlink_to(tmp_path / "happy" / "ann" / "0.gif")
+    splits = {}
+    for split in ("train", "val", "test"):
+        for clip in VideoFolder(tmp_path, 8, 2, split=split, cache=None).clips:
+            splits.setdefault(clip.subject, set()).add(split)
+    assert splits["ann"] == splits["eve"] and all(len(found) == 1 for found in splits.values())
+
+
 def test_a_subject_with_a_split_for_some_clips_has_it_for_all(tmp_path):
     grey_clips(tmp_path, *(f"{i}.gif" for i in range(8)))
     rows = [("ann", "train"), ("ann", ""), ("ann", ""), *((f"s{i}", "") for i in range(3, 8))]

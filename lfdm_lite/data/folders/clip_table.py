@@ -264,9 +264,16 @@ def assign_splits(clips: list[Clip], root: Path) -> list[str]:
 
 
 def _once(units: list[str], clips: list[Clip]) -> list[str]:
-    """The units; the same for what links show under several names, and for a film beside itself in another format."""
-    first: dict[str, str] = {}
-    return [first.setdefault(_stem(clip.path), name) for name, clip in zip(units, clips, strict=True)]
+    """The units, those joined that share a film: by a link, or beside itself in another format."""
+    joined, first = {name: name for name in units}, {}
+
+    def root(name: str) -> str:
+        return name if joined[name] == name else root(joined[name])
+
+    for name, clip in zip(units, clips, strict=True):
+        pair = root(name), root(first.setdefault(_stem(clip.path), name))
+        joined[max(pair)] = min(pair)
+    return [root(name) for name in units]
 
 
 def _stem(path: Path) -> str:

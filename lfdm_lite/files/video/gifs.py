@@ -89,7 +89,7 @@ def _gif(path: Path) -> Iterator[Any]:
         with image.open(path, formats=("GIF",)) as picture:
             check_size(path, picture.size)
             if not whole:  # between two frames Pillow (13.0) would end without a word
-                raise MediaError(f"{path}: damaged or cut short: the mark at its end is missing; copy or make it anew")
+                raise MediaError(f"{path}: damaged or cut short, or something follows its end; copy or make it anew")
             yield picture
     except MediaError:
         raise
