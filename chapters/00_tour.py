@@ -8,10 +8,10 @@
 #     - say which of them is invented and which is carried over
 #     - say what the model cannot do
 #     minutes: 20
-#     peak_mb: 690
+#     peak_mb: 650
 #     prerequisites:
 #     - the installed environment
-#     seconds: 31
+#     seconds: 30
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -34,7 +34,7 @@
 # * say what the model cannot do.
 #
 # **You need** the installed environment, and nothing from other chapters. **It takes** 20 minutes to read, and
-# about 31 seconds and 690 MB of memory to run on two CPU cores.
+# about 30 seconds and 650 MB of memory to run on two CPU cores.
 #
 # ![Block diagram. An image goes through the encoder to the latent map z0. Noise, z0 and a label go into the diffusion model, which gives flow and occlusion. Warping and masking z0 with them gives moved latents, and the decoder turns these into frames.](../assets/figures/road.svg)
 #

@@ -17,11 +17,11 @@
 #     - draw scenes with exact flow and visibility, with a layer of your own
 #     - tell occlusion from disocclusion, and say which of them an occlusion map marks
 #     minutes: 45
-#     peak_mb: 520
+#     peak_mb: 550
 #     prerequisites:
 #     - a Python that you are at ease with, and PyTorch tensors
 #     - 2 x 2 matrices and their inverses
-#     seconds: 8
+#     seconds: 7
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -44,7 +44,7 @@
 # * tell occlusion from disocclusion, and say which of them an occlusion map marks.
 #
 # **You need** Python, PyTorch tensors, and 2 x 2 matrices with their inverses. **It takes** 45 minutes to read,
-# and about 8 seconds and 520 MB of memory to run on two CPU cores.
+# and about 7 seconds and 550 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system. The image at the left end, the video at the right end, and the words flow f, occlusion m in the middle are framed; encoder, decoder and diffusion model are pale.](../assets/figures/road_01.svg)
 #

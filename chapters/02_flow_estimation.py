@@ -12,12 +12,12 @@
 #     - train a network on photometric loss alone, without a single true flow
 #     - predict where each of them fails, and measure it against the true flow
 #     minutes: 45
-#     peak_mb: 600
+#     peak_mb: 610
 #     prerequisites:
 #     - chapter 01, for backward flow, warping and visibility
 #     - partial derivatives, Taylor expansion to first order, least squares
 #     - training a small network in PyTorch
-#     seconds: 42
+#     seconds: 33
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -41,7 +41,7 @@
 #
 # **You need** [chapter 1](01_video_as_motion.ipynb) for backward flow, warping and visibility; Taylor expansion
 # to first order and least squares; and you should have trained a small network in PyTorch before. **It takes**
-# 45 minutes to read, and about 42 seconds and 600 MB of memory to run on two CPU cores.
+# 45 minutes to read, and about 33 seconds and 610 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system. The arrow from the diffusion model down to the warp, labelled flow f and occlusion m, is framed; everything else is pale.](../assets/figures/road_02.svg)
 #

@@ -14,7 +14,7 @@
 #     - say what a coarse flow can move, and what occlusion has to do with ghosts
 #     - predict whether gradient descent will repair a wrong flow, or get stuck
 #     minutes: 45
-#     peak_mb: 560
+#     peak_mb: 570
 #     prerequisites:
 #     - chapter 01, for backward flow and visibility
 #     - partial derivatives and the chain rule
@@ -42,7 +42,7 @@
 # * predict whether gradient descent will repair a wrong flow, or get stuck.
 #
 # **You need** [chapter 1](01_video_as_motion.ipynb) for backward flow and visibility, partial derivatives and
-# the chain rule, and autograd. **It takes** 45 minutes to read, and about 13 seconds and 560 MB of memory to
+# the chain rule, and autograd. **It takes** 45 minutes to read, and about 13 seconds and 570 MB of memory to
 # run on two CPU cores.
 #
 # ![The block diagram of the whole system. The box in the middle, warp by flow, times occlusion, is highlighted; encoder, decoder and diffusion model are pale.](../assets/figures/road_03.svg)

@@ -20,12 +20,12 @@
 #     - use known deformations as supervision, and say what happens without
 #     - judge what learned regions stand on, and how many are needed
 #     minutes: 45
-#     peak_mb: 530
+#     peak_mb: 560
 #     prerequisites:
 #     - chapter 03, for the warp and its gradient
 #     - mean, covariance, eigenvalues of a symmetric matrix, change of basis
 #     - training a small network in PyTorch
-#     seconds: 10
+#     seconds: 11
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -49,8 +49,8 @@
 # * judge what learned regions stand on, and how many are needed.
 #
 # **You need** [chapter 3](03_latent_warping.ipynb) for the warp; means and covariances, and the eigenvalues of
-# a symmetric matrix; and to have trained a small network once. **It takes** 45 minutes to read, and about 10
-# seconds and 530 MB of memory to run on two CPU cores.
+# a symmetric matrix; and to have trained a small network once. **It takes** 45 minutes to read, and about 11
+# seconds and 560 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system. The words flow f and occlusion m, and the box that uses them, are highlighted; a new box, regions of two frames, points to them. The rest is pale.](../assets/figures/road_04.svg)
 #

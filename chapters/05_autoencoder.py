@@ -21,12 +21,12 @@
 #     - recognize a collapsed occlusion map and collapsed regions, and cure both
 #     - repaint a video from its first frame, and move a face with another's motion
 #     minutes: 45
-#     peak_mb: 700
+#     peak_mb: 690
 #     prerequisites:
 #     - chapter 03, for the warp of a latent map and the occlusion map
 #     - chapter 04, for regions, dense motion and the equivariance loss
 #     - training a convolutional network with batch norm in PyTorch
-#     seconds: 33
+#     seconds: 31
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -51,7 +51,7 @@
 #
 # **You need** [chapter 3](03_latent_warping.ipynb) for the warp of a latent map, [chapter
 # 4](04_region_motion.ipynb) for regions, dense motion and equivariance; and to have trained a convolutional
-# network with batch norm once. **It takes** 45 minutes to read, and about 33 seconds and 700 MB of memory to
+# network with batch norm once. **It takes** 45 minutes to read, and about 31 seconds and 690 MB of memory to
 # run on two CPU cores.
 #
 # ![The block diagram of the whole system. The boxes encoder, warp and decoder, and what travels between them, are highlighted; the diffusion model is pale.](../assets/figures/road_05.svg)

@@ -20,7 +20,7 @@
 #     - chapter 00, for what the diffusion model is for
 #     - Gaussians in one and two dimensions, conditional expectation, Bayes' rule
 #     - training a small network in PyTorch
-#     seconds: 32
+#     seconds: 30
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -44,7 +44,7 @@
 #
 # **You need** [chapter 00](00_tour.ipynb) for what the diffusion model is for; Gaussians, conditional
 # expectation and Bayes' rule; and to have trained a small network once. **It takes** 45 minutes to read, and
-# about 32 seconds and 650 MB of memory to run on two CPU cores.
+# about 30 seconds and 650 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system. The diffusion model, between noise, label and latent map above and the warp below, is highlighted; the rest is pale.](../assets/figures/road_06.svg)
 #

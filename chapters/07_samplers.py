@@ -18,12 +18,12 @@
 #     - say what guidance does to a distribution, and what it does not
 #     - keep guided samples in range, and choose steps where they matter
 #     minutes: 45
-#     peak_mb: 680
+#     peak_mb: 770
 #     prerequisites:
 #     - chapter 06, for the forward process, the perfect denoiser and DDPM
 #     - what an ordinary differential equation is, and Euler's method
 #     - Bayes' rule
-#     seconds: 24
+#     seconds: 22
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -47,7 +47,7 @@
 #
 # **You need** [chapter 06](06_ddpm.ipynb), for the forward process, the perfect denoiser and DDPM; to know what
 # an ordinary differential equation is, and Euler's method; and Bayes' rule. **It takes** 45 minutes to read,
-# and about 24 seconds and 680 MB of memory to run on two CPU cores.
+# and about 22 seconds and 770 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system. The diffusion model is framed; noise comes down to it by a staircase, and the label enters from the left; the rest is pale.](../assets/figures/road_07.svg)
 #

@@ -25,12 +25,12 @@
 #     - find parameters, multiply-adds and memory of a network, block by block
 #     - read a temporal attention map, and tell a living network from a dead one
 #     minutes: 45
-#     peak_mb: 730
+#     peak_mb: 800
 #     prerequisites:
 #     - chapter 06, for what a denoiser is asked and trained on
 #     - chapter 00, for latent map, flow and occlusion
 #     - convolutions, matrix products, and building modules in PyTorch
-#     seconds: 40
+#     seconds: 35
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -53,8 +53,8 @@
 # * read a temporal attention map, and tell a living network from a dead one.
 #
 # **You need** [chapter 6](06_ddpm.ipynb) for what a denoiser is asked, [chapter 0](00_tour.ipynb) for latent
-# map, flow and occlusion, and to have built modules in PyTorch. **It takes** 45 minutes to read, and about 40
-# seconds and 730 MB of memory to run on two CPU cores.
+# map, flow and occlusion, and to have built modules in PyTorch. **It takes** 45 minutes to read, and about 35
+# seconds and 800 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system. The diffusion model is highlighted, with the arrows that enter it: noise from above, the label and the latent map z0 from the left. The rest is pale.](../assets/figures/road_08.svg)
 #

@@ -19,12 +19,12 @@
 #     - choose guidance, sampler and number of steps from measured numbers
 #     - recognize from a plot what goes wrong, and say where the model ends
 #     minutes: 45
-#     peak_mb: 1800
+#     peak_mb: 1880
 #     prerequisites:
 #     - chapters 03 and 05, for warping and the auto-encoder
 #     - chapters 06 to 08, for diffusion, samplers, guidance and the UNet
 #     - training a network in PyTorch
-#     seconds: 42
+#     seconds: 41
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -49,7 +49,7 @@
 # **You need** [chapter 3](03_latent_warping.ipynb) and [chapter 5](05_autoencoder.ipynb) for warping and the
 # auto-encoder; [chapter 6](06_ddpm.ipynb), [chapter 7](07_samplers.ipynb) and [chapter 8](08_unet3d.ipynb) for
 # diffusion, samplers, guidance and the UNet; and to have trained a network in PyTorch. **It takes** 45 minutes
-# to read, and about 42 seconds and 1800 MB of memory to run on two CPU cores.
+# to read, and about 41 seconds and 1880 MB of memory to run on two CPU cores.
 #
 # ![The block diagram of the whole system, with the diffusion model, its three inputs noise, label and latent map, and its output flow and occlusion marked as this chapter; the boxes of stage one are drawn pale because they are frozen.](../assets/figures/road_09.svg)
 #

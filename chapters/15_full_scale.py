@@ -9,11 +9,11 @@
 #     - read a profile, and say what limits a step
 #     - stop a run anywhere and lose nothing
 #     minutes: 40
-#     peak_mb: 1430
+#     peak_mb: 1440
 #     prerequisites:
 #     - chapters 05 and 09, for the two stages
 #     - a terminal
-#     seconds: 57
+#     seconds: 48
 #   kernelspec:
 #     display_name: Python 3 (ipykernel)
 #     language: python
@@ -36,7 +36,7 @@
 # * stop a run anywhere and lose nothing.
 #
 # **You need** [chapter 5](05_autoencoder.ipynb) and [chapter 9](09_latent_flow_diffusion.ipynb), for the two
-# stages, and a terminal. **It takes** 40 minutes to read, and about 57 seconds and 1430 MB of memory to run on
+# stages, and a terminal. **It takes** 40 minutes to read, and about 48 seconds and 1440 MB of memory to run on
 # two CPU cores.
 #
 # ![The block diagram of the whole system, from an image and a label to a video. A dashed frame around encoder, warp, decoder and diffusion model says: this chapter, all of it, large.](../assets/figures/road_15.svg)
