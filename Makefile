@@ -49,7 +49,7 @@ pairs: $(ENV) ## do notebooks and their .py say the same?
 
 notebooks: $(ENV) ## run every chapter, compare with its stored outputs, and run its solutions
 	$(TOOK) chapters $(PY) -m pytest --nbval chapters
-	$(TOOK) solutions $(PY) -m pytest -m solutions tests/test_chapters.py
+	OMP_NUM_THREADS=1 $(TOOK) solutions $(PY) -m pytest -n $(WORKERS) -m solutions tests/test_chapters.py
 
 book: $(ENV) ## build the book to _build/html, warnings are errors
 	$(TOOK) book/build $(PY) -m jupyter book build . --config jupyter-book.yml -W -n --keep-going
