@@ -84,7 +84,7 @@ class GaussianDiffusion(nn.Module):
         inverse_alpha, noise_to_signal: 1 / alpha and sigma / alpha, each rounded once.
 
     Raises:
-        ValueError: the schedule leaves signal at its last step; the linear one does with fewer than some 630 steps.
+        ValueError: the schedule leaves signal at its last step; the linear one does with fewer than some 615 steps.
 
     Source: Ho et al. 2020; LFDM, stage two.
     """

@@ -73,8 +73,7 @@ def sampling(
         raise ValueError(f"torch's default dtype is {default}; sampling needs torch.float32: set it back first")
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler {sampler!r} is not one of: {', '.join(SAMPLERS)}")
-    least = getattr(model.diffusion.config, "min_alpha_bar", None)  # if it says where to begin
-    usable = len(sampling_path(model.diffusion, None, least))  # an eps network does not begin at pure noise
+    usable = len(sampling_path(model.diffusion))  # an eps network does not begin at pure noise
     return Sampling(
         whole_number("num_frames", model.unet.config.num_frames if num_frames is None else num_frames, 1),
         guidance(model.guidance_scale if guidance_scale is None else guidance_scale),
