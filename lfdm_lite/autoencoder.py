@@ -10,8 +10,8 @@ from torch import Tensor
 from .geometry import resize, warp
 from .layers import ResidualBlock, UpBlock, conv_block, down_block
 from .memory import frames_at_once
-from .motion import FlowPredictor, Motion
-from .regions import BackgroundPredictor, RegionPredictor
+from .motion import FlowPredictor, FlowRefiner, Motion
+from .regions import BackgroundPredictor, RegionPredictor, Regions
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class LFAEConfig:
     width: int = 32  # channels after the first convolution; the paper: 64
     latent_channels: int = 64  # channels of z0; the paper: 256
     num_down: int = 2  # halvings from image to latent; the paper: 2
+    motion_stride: int | None = None  # image size over motion size; None: as the latent, as in the paper
     num_residual: int = 4  # residual blocks on the warped latent; the paper: 6
     skips: bool = True  # hand warped encoder features to the decoder at every resolution; the paper's code: yes
     region_width: int = 16  # hourglass of the region predictor; the paper: 32
@@ -32,13 +33,23 @@ class LFAEConfig:
     flow_width: int = 32  # hourglass of the flow predictor; the paper: 64
     flow_depth: int = 3  # halvings in it; the paper: 5
     flow_max_width: int = 128  # widest level; the paper: 1024
+    refine_width: int = 0  # hourglass of the second look at a motion, as deep as that of the first; 0, the paper: none
     background_width: int = 16  # encoder of the background predictor; the paper: 32
     background_depth: int = 4  # halvings in it; the paper: 5
+
+    def __post_init__(self):
+        if self.motion_stride is not None and (self.motion_stride < 1 or self.latent_stride % self.motion_stride):
+            raise ValueError(f"motion_stride={self.motion_stride}: must divide {self.latent_stride}, the latent's")
 
     @property
     def latent_stride(self) -> int:
         """Image size over latent size."""
         return 2**self.num_down
+
+    @property
+    def flow_stride(self) -> int:
+        """Image size over motion size."""
+        return self.motion_stride or self.latent_stride
 
 
 def fetch(features: Float[Tensor, "b c h w"], motion: Motion) -> Float[Tensor, "bt c h w"]:
@@ -95,6 +106,9 @@ class LatentFlowAutoencoder(nn.Module):
             config.background_width, config.background_depth, config.flow_max_width, config.region_downscale
         )
         self.flow = FlowPredictor(config.num_regions, config.flow_width, config.flow_depth, config.flow_max_width)
+        self.refine = None
+        if config.refine_width:
+            self.refine = FlowRefiner(config.refine_width, config.flow_depth, config.flow_max_width)
         self.residual = nn.Sequential(*(ResidualBlock(widths[-1]) for _ in range(config.num_residual)))
         self.up = nn.ModuleList(UpBlock(a, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.merge = nn.ModuleList(Concatenate(width) if config.skips else Keep() for width in widths[-2::-1])
@@ -104,15 +118,21 @@ class LatentFlowAutoencoder(nn.Module):
         """Image → latent map z0, `latent_stride` times smaller."""
         return self._features(image)[-1]
 
-    def estimate_motion(self, source: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b2 3 *t h2 w2"]) -> Motion:
+    def estimate_motion(
+        self,
+        source: Float[Tensor, "b 3 h w"],
+        driving: Float[Tensor, "b2 3 *t h2 w2"],
+        of_driving: Regions | None = None,
+    ) -> Motion:
         """Latent flow and occlusion of every driving frame with respect to the one source image.
 
         Args:
             source: one image a clip.
             driving: one image a clip, or a video whose frames all look up the same source.
+            of_driving: the regions of its frames, where they have been found already.
 
         Returns:
-            `Motion` with `(b, ., h/s, w/s)` maps, or `(b, ., t, h/s, w/s)` for a video.
+            `Motion` with `(b, ., h/s, w/s)` maps, s = `config.flow_stride`, or `(b, ., t, h/s, w/s)` for a video.
 
         Raises:
             ValueError: if batch or size of the two differ.
@@ -124,11 +144,13 @@ class LatentFlowAutoencoder(nn.Module):
         flat = driving.transpose(1, 2).flatten(0, 1) if driving.ndim == 5 else driving
         image = source.repeat_interleave(frames, dim=0)
         of_source = self.regions(source).repeat(frames)
-        of_driving = self.regions(flat)
+        of_driving = self.regions(flat) if of_driving is None else of_driving
         background = self.background(image, flat)
-        stride = self.config.latent_stride
+        stride = self.config.flow_stride
         size = (source.shape[-2] // stride, source.shape[-1] // stride)
         motion = self.flow(image, of_source, of_driving, background, size)
+        if self.refine is not None:
+            motion = self.refine(image, flat, motion)
         if driving.ndim == 4:
             return motion
         return Motion(*(m.unflatten(0, (-1, frames)).transpose(1, 2) for m in motion))

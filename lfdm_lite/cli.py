@@ -1,4 +1,4 @@
-"""The `lfdm` command: generate, train, evaluate, convert, data, plan, info.
+"""The `lfdm` command: generate, train, evaluate, convert, export-onnx, data, plan, info, doctor.
 
 Here: which command runs, and what becomes of its errors. What the commands do is in `commands`.
 """
@@ -18,18 +18,23 @@ Latent flow diffusion: an image and a label become a video.
 
   lfdm generate IMAGE --label surprise --out out.gif     generate a video
   lfdm train    autoencoder|diffusion|decoder|judge --preset faces64 --out runs/x [--resume]
+                few-steps --checkpoint FOLDER --out FOLDER   a fast network beside a model, for generate --fast
+                lfdm|vdm|ldm|lamd --cpu-minutes 40 --out runs/y  LFDM or a rival of it, both stages within a budget
   lfdm evaluate CHECKPOINT --data faces --split test     measure a model on clips of unseen people
   lfdm convert  LFAE.pth DM.pth --out FOLDER             the authors' checkpoints, to ours and back
+  lfdm export-onnx CHECKPOINT --out FOLDER               a model for the browser
   lfdm data     preview|export faces --out FILE|FOLDER   look at a data set, write it as videos
                 prepare mug|mhad|natops SRC DST          the paper's data sets, once you have obtained them
+                lpips|i3d                                fetch published networks that measure: LPIPS, and FVD
   lfdm plan     PRESET                                   memory, time and cost of a run, before you start it
   lfdm info     [CHECKPOINT]                             what is in it, how it was trained, its metrics
+  lfdm doctor   [--json]                                 what this machine has and lacks, for a report of a fault
 
 `lfdm COMMAND --help` lists a command's options.
 """
 
 MESSAGE_PREFIX = "lfdm: error: "
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # torch 2.13 says so in a RuntimeError, on GPUs and on CPUs
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "dataloader worker")  # what torch 2.13's RuntimeErrors say
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -91,25 +96,24 @@ def run(arguments: list[str]) -> int:
         The exit status.
 
     Raises:
-        ValueError: a word that no command can take, or a package is missing.
+        ValueError: a word that no command can take.
+        ModuleNotFoundError: a package is missing.
     """
     if any("\0" in word for word in arguments):
         raise ValueError("an argument holds a null character, which no name of a file can")
     from . import commands
 
-    try:
-        return commands.run(arguments)
-    except ModuleNotFoundError as error:
-        if error.name != "tyro":
-            raise
-        raise ValueError("the lfdm command needs the package 'tyro': pip install tyro") from None
+    return commands.run(arguments)
 
 
 def describe(error: Exception) -> tuple[int, str]:
     """The exit status after an exception, and what to say to whoever typed the command."""
     text, kind = str(error), type(error).__name__
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("lfdm_lite"):
-        return 2, f"this needs the package {error.name!r}, which is not installed: pip install 'lfdm_lite[all]'"
+        from .files.machine.packages import advice
+
+        name = error.name.partition(".")[0]
+        return 2, f"this needs the package {name!r}, which is not installed: {advice(name)}"
     if isinstance(error, MemoryError) or any(words in text.lower() for words in OUT_OF_MEMORY):
         return 2, "there is not enough memory for this; smaller pictures, or fewer frames, clips or processes need less"
     if isinstance(error, OSError) and error.filename is not None:

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .conditions import drop
 from .geometry import identity_grid
 from .motion import Motion
 
@@ -26,7 +27,8 @@ class DiffusionConfig:
     parameterization: str = "v"  # the network's answer: "eps", "v" or "x0"; paper: eps
     motion: str = "scaled"  # flow: "absolute" grid, "residual" displacement, or that "scaled" to std 1; paper: absolute
     flow_std: tuple[float, float] = (1.0, 1.0)  # of flow x and y over the training clips, normalized; for "scaled"
-    null_probability: float = 0.1  # share of training examples whose label is dropped; paper: 0.1
+    null_probability: float = 0.1  # share of training examples whose label is dropped, and all numbers; paper: 0.1
+    number_null_probability: float = 0.5  # share of the others that lose a number, each by itself; paper: no numbers
     min_snr: float | None = None  # clamp of the loss weights (Hang et al. 2023: 5); None: all alike, as in the paper
 
     def __post_init__(self):
@@ -39,8 +41,9 @@ class DiffusionConfig:
                 raise ValueError(f"{field}={getattr(self, field)!r}: accepted are {', '.join(map(repr, accepted))}")
         if self.num_steps < 1:
             raise ValueError(f"num_steps={self.num_steps}: must be at least 1")
-        if not 0 <= self.null_probability <= 1:
-            raise ValueError(f"null_probability={self.null_probability}: must be between 0 and 1")
+        for field in ("null_probability", "number_null_probability"):
+            if not 0 <= getattr(self, field) <= 1:
+                raise ValueError(f"{field}={getattr(self, field)}: must be between 0 and 1")
         if min(self.flow_std) <= 0:
             raise ValueError(f"flow_std={self.flow_std}: both must be positive")
 
@@ -50,11 +53,14 @@ MOST_SIGNAL = 2e-3  # share of the signal's variance that may be left at the las
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """A network that can be trained: `UNet3D`, or anything with its `forward` and `null_label`."""
+    """A network that can be trained: `UNet3D`, or anything with its `forward` and `null_label`.
+
+    `asked` is the label and, if it is given them, the numbers.
+    """
 
     null_label: int
 
-    def __call__(self, x: Tensor, t: Tensor, features: Tensor, label: Tensor) -> Tensor: ...
+    def __call__(self, x: Tensor, t: Tensor, features: Tensor, *asked: Tensor) -> Tensor: ...
 
 
 def cosine_betas(num_steps: int, s: float = 0.008, max_beta: float = 0.999) -> Float[Tensor, " t"]:
@@ -191,39 +197,42 @@ class GaussianDiffusion(nn.Module):
     def loss(
         self,
         unet: Denoiser,
-        x0: Float[Tensor, "b c t h w"],
-        features: Float[Tensor, "b f h w"],
+        x0: Float[Tensor, "b *d"],
+        features: Float[Tensor, "b f h2 w2"],
         label: Int[Tensor, " b"],
         generator: torch.Generator | None = None,
+        numbers: Float[Tensor, "b n"] | None = None,
     ) -> Float[Tensor, ""]:
         """Mean squared error of the network's answer at random steps, some labels being dropped for guidance.
 
         Args:
             unet: the network, `UNet3D` or alike.
-            x0: packed motion, from `pack_motion`.
+            x0: the data: packed motion, from `pack_motion`, or other.
             features: z0 of the given image.
             label: 0 to num_labels - 1.
             generator: source of all random numbers, drawn on the generator's device.
+            numbers: what the network is told beside the label, NaN where not given; some are dropped too.
 
         Source: Ho et al. 2020, simplified objective; Ho & Salimans 2022, classifier-free guidance; LFDM, stage two.
         """
         at = generator.device if generator is not None else x0.device
         t = torch.randint(self.config.num_steps, (x0.shape[0],), generator=generator, device=at).to(x0.device)
         eps = torch.randn(x0.shape, generator=generator, device=at).to(x0)
-        drop = torch.rand(x0.shape[0], generator=generator, device=at).to(x0.device) < self.config.null_probability
-        return self.loss_at(unet, x0, t, eps, features, torch.where(drop, unet.null_label, label))
+        chances = self.config.null_probability, self.config.number_null_probability
+        asked = drop(label, numbers, unet.null_label, *chances, generator)
+        return self.loss_at(unet, x0, t, eps, features, *asked)
 
     def loss_at(
         self,
         unet: Denoiser,
-        x0: Float[Tensor, "b c t h w"],
+        x0: Float[Tensor, "b *d"],
         t: Int[Tensor, " b"],
-        eps: Float[Tensor, "b c t h w"],
-        features: Float[Tensor, "b f h w"],
-        label: Int[Tensor, " b"],
+        eps: Float[Tensor, "b *d"],
+        features: Float[Tensor, "b f h2 w2"],
+        *asked: Tensor,
     ) -> Float[Tensor, ""]:
-        """`loss` at given steps, noise and labels, `unet.null_label` among them."""
-        output = unet(self.add_noise(x0, t, eps), t, features, label)
+        """`loss` at given steps and noise, for what is asked: labels, `unet.null_label` among them, and numbers."""
+        output = unet(self.add_noise(x0, t, eps), t, features, *asked)
         error = (output.float() - self.target(x0, eps, t)).square().flatten(1).mean(dim=1)  # b
         return (self.loss_weight(t) * error).mean()
 

@@ -109,7 +109,8 @@ def flow_to_rgb(
     part = (place - place.floor())[..., None]
     hue = (1 - part) * wheel[below] + part * wheel[(below + 1) % len(wheel)]
     depth = length[..., None]
-    rgb = torch.where(depth <= 1, 1 - depth * (1 - hue), 0.75 * hue)
+    longer = depth > 1 + 1e-5  # a limit that was computed as another norm is off in the last bit
+    rgb = torch.where(longer, 0.75 * hue, 1 - depth.clamp(max=1) * (1 - hue))
     return rgb.movedim(-1, 1)
 
 

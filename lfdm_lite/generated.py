@@ -1,10 +1,10 @@
-"""What `LFDM.generate` returns: videos with the motion that made them, which save and show themselves."""
+"""What `generate` returns: videos with the motion that made them, if any did, which save and show themselves."""
 
 import base64
 import html
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +35,27 @@ class GeneratedVideo:
     """
 
     video: Float[Tensor, "b 3 t H W"]  # RGB in [0, 1]
-    flow: Float[Tensor, "b 2 t h w"]  # normalized backward flow, every frame with respect to the given image
-    occlusion: Float[Tensor, "b 1 t h w"]  # 1 = visible in the given image, 0 = painted by the decoder
+    flow: Float[Tensor, "b 2 t h w"] | None  # normalized backward flow, every frame with respect to the given image
+    occlusion: Float[Tensor, "b 1 t h w"] | None  # 1 = visible in the given image, 0 = painted by the decoder; it
+    # and flow are None of a generator that has none
     label_names: list[str]  # one a clip
     source: Float[Tensor, "b 3 H W"]  # the given images as the model saw them
-    seed: int  # generates these clips again
+    seed: int | list[int]  # generates these clips again, all of them together; or one a clip, each by itself
+    numbers: Mapping[str, list[float | None]] = field(default_factory=dict)  # asked for beside the label, such as
+    # "strength": one a clip, None where it was not given; those that the model knows
 
     def __len__(self) -> int:
         """Number of clips."""
         return len(self.video)
+
+    @property
+    def captions(self) -> list[str]:
+        """What was asked of each clip: its label, and the numbers that were given, as in "fear (strength 0.4)"."""
+        given = [
+            ", ".join(f"{name} {values[i]:g}" for name, values in self.numbers.items() if values[i] is not None)
+            for i in range(len(self))
+        ]
+        return [f"{label} ({said})" if said else label for label, said in zip(self.label_names, given, strict=True)]
 
     def __getitem__(self, index: Any) -> "GeneratedVideo":
         """Some of the clips, still as a batch.
@@ -61,17 +73,18 @@ class GeneratedVideo:
             raise IndexError(f"clip {index} of {len(self)}") from None
         return GeneratedVideo(
             self.video[chosen],
-            self.flow[chosen],
-            self.occlusion[chosen],
+            *(None if maps is None else maps[chosen] for maps in (self.flow, self.occlusion)),
             [self.label_names[i] for i in chosen],
             self.source[chosen],
-            self.seed,
+            [self.seed[i] for i in chosen] if isinstance(self.seed, list) else self.seed,
+            {name: [values[i] for i in chosen] for name, values in self.numbers.items()},
         )
 
     def __repr__(self) -> str:
         b, _, t, h, w = self.video.shape
-        labels = ", ".join(self.label_names)
-        return f"GeneratedVideo({b} clip{'s' * (b != 1)} of {t} frames, {w}x{h}: {labels}; seed {self.seed})"
+        labels = ", ".join(self.captions)
+        seeds = f"seeds {', '.join(map(str, self.seed))}" if isinstance(self.seed, list) else f"seed {self.seed}"
+        return f"GeneratedVideo({b} clip{'s' * (b != 1)} of {t} frames, {w}x{h}: {labels}; {seeds})"
 
     def save(self, path: str | Path, *, fps: Number = 8, scale: Number = 1) -> Path:
         """Write the clips into one file; the folder is created if needed.
@@ -94,21 +107,21 @@ class GeneratedVideo:
         given, (path, fps, scale) = Path(path), check_saving(path, self.video.shape, fps, scale)
         if path.suffix.lower() == ".png":
             given_first = torch.cat([self.source[:, :, None], self.video], dim=2)
-            sheet = contact_sheet(given_first, self.label_names, frames=SHEET_FRAMES, scale=scale, numbers=False)
+            sheet = contact_sheet(given_first, self.captions, frames=SHEET_FRAMES, scale=scale, numbers=False)
             sheet.save(path)
             return given
-        film = self.video[0] if len(self) == 1 else grid_of_clips(self.video, self.label_names)
+        film = self.video[0] if len(self) == 1 else grid_of_clips(self.video, self.captions)
         write = write_gif if path.suffix.lower() == ".gif" else write_mp4
         write(path, film, fps=fps, scale=scale)
         return given
 
     def _repr_html_(self) -> str:
-        """One playing GIF a clip, captioned with its label."""
+        """One playing GIF a clip, captioned with what was asked."""
         from .files.media import encode_gif
 
-        scale = max(1, round(160 / self.video.shape[-1]))
+        scale = max(1, round(256 / self.video.shape[-1]))
         figures = []
-        for name, clip in zip(self.label_names, self.video, strict=True):
+        for name, clip in zip(self.captions, self.video, strict=True):
             data, name = base64.b64encode(encode_gif(clip)).decode(), html.escape(name)
             width = scale * clip.shape[-1]
             figures.append(
@@ -155,15 +168,21 @@ def check_saving(path: str | Path, shape: Sequence[int], fps: Number = 8, scale:
     return place, fps, scale
 
 
-def check_finite(video: Float[Tensor, "b 3 t H W"], motion: Motion, guidance_scale: float) -> None:
+def check_finite(video: Float[Tensor, "b 3 t H W"], motion: Motion | None, guidance_scale: float) -> None:
     """Look whether a video came out, before it is shown as a black one.
 
     Raises:
         NotFiniteError: not so; says what to change.
     """
-    for name, values in (("flow", motion.flow), ("occlusion", motion.occlusion), ("video", video)):
+    for name, values in (*({} if motion is None else motion._asdict()).items(), ("video", video)):
         if not values.isfinite().all():
             raise NotFiniteError(
                 f"the {name} that came out holds numbers that are infinite or none, at guidance_scale "
                 f"{guidance_scale:g}: use a smaller one, such as 1.5; if that does not help, the weights are at fault"
             )
+
+
+def clip_generators(seed: int | list[int], count: int) -> list[torch.Generator]:
+    """One CPU generator per clip, by `seed` and i; with a seed for each, as for the first clip of that seed."""
+    keys = [(one, 0) for one in seed] if isinstance(seed, list) else [(seed, i) for i in range(count)]
+    return [torch.Generator().manual_seed((one * 1_000_003 + i) % 2**63) for one, i in keys]

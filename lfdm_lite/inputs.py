@@ -3,7 +3,7 @@
 import difflib
 import math
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .autoencoder import LFAEConfig
+from .conditions import NumberRange
+from .files.fast import FastDenoiser
 from .samplers import SAMPLERS, sampling_path
 from .unet3d import UNet3DConfig
 
@@ -33,9 +35,29 @@ def check_parts(autoencoder: LFAEConfig, unet: UNet3DConfig, labels: Sequence[st
         )
     if unet.channels != 3:
         raise ValueError(f"the UNet denoises {unet.channels} channels; flow and occlusion are 3")
-    multiple = autoencoder.latent_stride * 2 ** (len(unet.dim_mults) - 1)
+    if autoencoder.flow_stride * unet.patch % autoencoder.latent_stride:
+        finer = autoencoder.latent_stride / autoencoder.flow_stride
+        raise ValueError(
+            f"one place of the UNet holds {unet.patch} pixels of motion a side; one of the latent holds {finer:g}: "
+            "patch must be that, or a multiple"
+        )
+    multiple = autoencoder.flow_stride * unet.patch * 2 ** (len(unet.dim_mults) - 1)
     if image_size < 1 or image_size % multiple:
         raise ValueError(f"image_size is {image_size}; these networks need a multiple of {multiple}")
+
+
+def check_quick(quick: Any, num_steps: int) -> tuple[int, int] | None:
+    """Steps, and how many of them guided, or None.
+
+    Raises:
+        ValueError: they are no such numbers.
+    """
+    if quick is None:
+        return None
+    if not isinstance(quick, list | tuple) or len(quick) != 2:
+        raise ValueError(f"quick is {quick!r}; expected two whole numbers: steps, and how many of them are guided")
+    steps = whole_number("steps of quick", quick[0], 1, num_steps)
+    return steps, whole_number("guided steps of quick", quick[1], 1, steps)
 
 
 @dataclass(frozen=True)
@@ -46,7 +68,8 @@ class Sampling:
     guidance_scale: float
     sampler: str
     steps: int  # network evaluations
-    seed: int
+    seed: int | list[int]  # of all clips, or one a clip
+    guided_steps: int  # how many steps, the noisiest, guidance counts in
 
 
 def sampling(
@@ -54,33 +77,56 @@ def sampling(
     num_frames: Number | None = None,
     guidance_scale: Number | None = None,
     sampler: str = "dpm++",
-    steps: Number = 20,
-    seed: Number | None = None,
+    steps: Number | None = None,
+    seed: Any = None,
+    fast: FastDenoiser | None = None,
+    guided_steps: Number | None = None,
 ) -> Sampling:
     """How `model.generate` samples with these of its options; where one is None, the model's own or a new seed.
 
     Args:
-        model: an `LFDM`.
+        model: an `LFDM`, or a `Rival`.
+        steps, fast, guided_steps: None: 20 steps of the model's own network, all guided; a fast network has its own
+            number of steps, and a sampler.
 
     Raises:
         ValueError: one is out of range, or the weights are in a precision that sampling is not made for.
     """
-    strange = {p.dtype for p in model.parameters()} - {torch.float32}
-    if strange:
+    if strange := {p.dtype for p in model.parameters()} - {torch.float32}:
         raise ValueError(f"the weights are {strange.pop()}; sampling needs torch.float32: call .float() first")
-    if torch.get_default_dtype() != torch.float32:
-        default = torch.get_default_dtype()
+    if (default := torch.get_default_dtype()) != torch.float32:
         raise ValueError(f"torch's default dtype is {default}; sampling needs torch.float32: set it back first")
     if sampler not in SAMPLERS:
         raise ValueError(f"sampler {sampler!r} is not one of: {', '.join(SAMPLERS)}")
     usable = len(sampling_path(model.diffusion))  # an eps network does not begin at pure noise
+    steps = (20 if fast is None else fast.steps) if steps is None else whole_number("steps", steps, 1, usable)
+    scale = guidance(model.guidance_scale if guidance_scale is None else guidance_scale)
+    if fast is not None:
+        fast.check(model.unet, scale, sampler, steps)
+        if guided_steps not in (None, steps):
+            raise ValueError("the fast network answers with guidance built in: leave guided_steps out, or fast")
     return Sampling(
-        whole_number("num_frames", model.unet.config.num_frames if num_frames is None else num_frames, 1),
-        guidance(model.guidance_scale if guidance_scale is None else guidance_scale),
-        sampler,
-        whole_number("steps", steps, 1, usable),
-        int(torch.randint(2**31, ())) if seed is None else whole_number("seed", seed),
+        whole_number("num_frames", model.num_frames if num_frames is None else num_frames, 1),
+        scale,
+        sampler if fast is None else fast.sampler,
+        steps,
+        int(torch.randint(2**31, ())) if seed is None else seed_values(seed),
+        steps if guided_steps is None else whole_number("guided_steps", guided_steps, 1, steps),
     )
+
+
+def seed_values(seed: Any) -> int | list[int]:
+    """A seed for all clips as an int; or a sequence with one for each clip as a list.
+
+    Raises:
+        ValueError: one is no whole number, or there is none.
+    """
+    if isinstance(seed, str) or as_number(seed) is not None or not isinstance(seed, Iterable):
+        return whole_number("seed", seed)
+    seeds = [whole_number("seed", value) for value in seed]
+    if not seeds:
+        raise ValueError("no seed was given; leave it out, or give one for all clips or one for each")
+    return seeds
 
 
 def whole_number(name: str, value: Any, least: int | None = None, most: int | None = None) -> int:
@@ -146,20 +192,20 @@ def as_number(value: Any) -> int | float | None:
     return number if math.isfinite(number) else None
 
 
-def usable_device(device: str | torch.device) -> torch.device:
-    """A device that tensors can be put on here.
+def prepare_images(image: Any, size: int) -> Float[Tensor, "b 3 {size} {size}"]:
+    """Read one image or several, each cut to its central square and resized to `size` pixels a side.
 
     Raises:
-        ValueError: there is none of that name, or none that keeps numbers.
+        MediaError: an image that cannot be read, named.
+        ValueError: no image was given.
     """
-    try:
-        found = torch.empty(0, device=device).device
-    except (AssertionError, NotImplementedError, RuntimeError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:120]
-        raise ValueError(f"device {str(device)!r} cannot be used here: {reason}") from None
-    if found.type == "meta":
-        raise ValueError("device 'meta' keeps no numbers; expected one such as 'cpu' or 'cuda'")
-    return found
+    from .files.media import crop_resize, read_image
+
+    several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
+    images = list(image) if several else [image]
+    if not images:
+        raise ValueError("no image was given")
+    return torch.stack([crop_resize(read_image(item), size) for item in images])
 
 
 def label_indices(label: Any, labels: Sequence[str]) -> Int[Tensor, " b"]:
@@ -189,17 +235,66 @@ def _label_index(label: Any, labels: Sequence[str]) -> int:
     return int(index)
 
 
-def pair_up(
-    images: Float[Tensor, "n 3 h w"], labels: Int[Tensor, " m"]
-) -> tuple[Float[Tensor, "b 3 h w"], Int[Tensor, " b"]]:
-    """Repeat one image or one label so that there are as many of both.
+def number_values(known: Sequence[NumberRange], given: Mapping[str, Any]) -> Float[Tensor, "m n"]:
+    """What is asked for beside the label: a row a clip, a column for each number that a model knows; NaN: not given.
+
+    Args:
+        known: the numbers that the model was trained with.
+        given: by name: None, a number, or a sequence with one or None for each clip.
 
     Raises:
-        ValueError: there are several of both, and not as many.
+        ValueError: a number that the model does not know, that is out of its range, or that is none; or of two numbers
+            not as many values.
     """
-    if len(images) != len(labels) and 1 not in (len(images), len(labels)):
-        raise ValueError(
-            f"got {len(images)} images and {len(labels)} labels: give one image, one label, or as many of both"
-        )
-    count = max(len(images), len(labels))
-    return images.expand(count, -1, -1, -1), labels.expand(count)
+    names = [number.name for number in known]
+    for name, value in given.items():
+        if value is not None and name not in names:
+            knows = f"knows {' and '.join(names)}" if names else "was trained with labels alone"
+            raise ValueError(f"{name} is {value!r}; this model {knows}: leave {name} out")
+    columns = {number.name: _values(number, given.get(number.name)) for number in known}
+    lengths = {name: len(column) for name, column in columns.items() if len(column) > 1}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"got {_counted(lengths, 'values of ')}: give one of each, or as many of all")
+    rows = max([1, *lengths.values()])
+    filled = [column * (rows if len(column) == 1 else 1) for column in columns.values()]
+    return torch.tensor(filled, dtype=torch.float64).reshape(-1, rows).T
+
+
+def _values(known: NumberRange, given: Any) -> list[float]:
+    one = given is None or isinstance(given, str) or getattr(given, "ndim", 1) == 0 or not isinstance(given, Iterable)
+    items = [given] if one else list(given)
+    if not items:
+        raise ValueError(f"no {known.name} was given; leave it out, or give a number")
+    values = [math.nan if item is None else as_number(item) for item in items]
+    for item, value in zip(items, values, strict=True):
+        if value is None or not (math.isnan(value) or known.low <= value <= known.high):
+            within = f"from {known.low:g} to {known.high:g}, between which this model was trained"
+            raise ValueError(f"{known.name} is {item!r}; expected a number {within}")
+    return [float(value) for value in values]
+
+
+def _counted(lengths: Mapping[str, int], what: str = "") -> str:
+    return " and ".join(f"{count} {what}{name}" for name, count in lengths.items())
+
+
+def pair_up(
+    images: Float[Tensor, "i 3 h w"],
+    labels: Int[Tensor, " l"],
+    numbers: Float[Tensor, "m n"],
+    seed: int | list[int] = 0,
+) -> tuple[Float[Tensor, "b 3 h w"], Int[Tensor, " b"], Float[Tensor, "b n"]]:
+    """Repeat what there is one of, so that every clip has an image, a label and its numbers.
+
+    Args:
+        seed: a list, one a clip, makes a batch as well.
+
+    Raises:
+        ValueError: there are several of two kinds, and not as many.
+    """
+    lengths = {"images": len(images), "labels": len(labels), "numbers": len(numbers)}
+    lengths["seeds"] = len(seed) if isinstance(seed, list) else 1
+    several = {name: count for name, count in lengths.items() if count != 1}
+    if len(set(several.values())) > 1:
+        raise ValueError(f"got {_counted(several)}: give one of each, or as many of all")
+    count = next(iter(several.values()), 1)
+    return images.expand(count, -1, -1, -1), labels.expand(count), numbers.expand(count, -1)

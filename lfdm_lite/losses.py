@@ -36,6 +36,19 @@ def pyramid_loss(
     return total / scales
 
 
+def local_contrast(image: Float[Tensor, "b 3 h w"], size: int = 7, floor: float = 0.02) -> Float[Tensor, "b 3 h w"]:
+    """An image with the mean of `size` by `size` pixels taken away, divided by their standard deviation plus `floor`.
+
+    A weak shade on a cheek then counts as much as the edge of a brow. `floor` is what counts as no shade at all.
+
+    Source: as the census transform of unsupervised optical flow (Meister et al. 2018) does, made smooth.
+    """
+    mean = F.avg_pool2d(image, size, stride=1, padding=size // 2, count_include_pad=False)
+    away = image - mean
+    spread = F.avg_pool2d(away.square(), size, stride=1, padding=size // 2, count_include_pad=False)
+    return away / ((spread + 1e-8).sqrt() + floor)
+
+
 def perceptual_loss(
     features: Callable[[Tensor], Sequence[Tensor]],
     prediction: Float[Tensor, "b 3 h w"],
@@ -46,7 +59,7 @@ def perceptual_loss(
     """Mean absolute difference of features, summed over depths with `weights` and over scales.
 
     Args:
-        features: such as `perceptual.PerceptualFeatures`.
+        features: such as `evaluation.perceptual.PerceptualFeatures`.
         shrinks: bring both images to each scale of a pyramid.
     """
     total = prediction.new_zeros(())
@@ -54,6 +67,48 @@ def perceptual_loss(
         pairs = zip(features(shrink(prediction)), features(shrink(target)), weights, strict=True)
         for ours, theirs, weight in pairs:
             total = total + weight * (ours - theirs.detach()).abs().mean()
+    return total
+
+
+def stillness_loss(
+    motion: Motion, source: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b 3 h w"], tolerance: float = 2 / 255
+) -> Float[Tensor, ""]:
+    """Mean length of the flow, counted where the picture does not change: what looks still shall not move.
+
+    A place counts exp(-change / tolerance), where the change is the largest difference of any colour in it and in the
+    pixels around it. A smooth cheek that moves changes its colours a little, a wall behind it not at all. Without this
+    term a flow may do as it likes where every look-up finds the same colour, and stage two learns to dream that.
+
+    Args:
+        motion: its flow at any resolution, normalized.
+        tolerance: change of colour at which a place counts 1/e; noise of a camera asks for more.
+
+    Source: ours; the picture alone says what stands still, no true flow is needed.
+    """
+    change = F.max_pool2d((source - driving).abs().amax(dim=1, keepdim=True), 3, stride=1, padding=1)
+    same = F.adaptive_avg_pool2d(torch.exp(-change / tolerance), motion.flow.shape[-2:])
+    length = (motion.flow.square().sum(dim=1, keepdim=True) + 1e-8).sqrt()  # no infinite slope at zero
+    return (same * length).mean()
+
+
+def smoothness_loss(motion: Motion, driving: Float[Tensor, "b 3 h w"], tolerance: float = 0.3) -> Float[Tensor, ""]:
+    """Mean change of the flow from a pixel to the next, where the picture has no edge: one thing moves as one.
+
+    Inside a thing of one colour every flow looks right; its edges show how it moves, and this term carries that
+    inwards. A neighbour counts exp(-edge / tolerance), where the edge is the largest difference of any colour.
+
+    Args:
+        motion: its flow at any resolution, normalized; the picture is brought to it.
+        driving: the frame whose pixels look up the source.
+        tolerance: change of colour at which a pair of neighbours counts 1/e.
+
+    Source: the edge-aware smoothness of unsupervised optical flow (Wang et al. 2018, "Occlusion aware").
+    """
+    image = resize(driving, motion.flow.shape[-2:])
+    total = motion.flow.new_zeros(())
+    for axis in (-1, -2):
+        edge = image.diff(dim=axis).abs().amax(dim=1)
+        total = total + (torch.exp(-edge / tolerance) * motion.flow.diff(dim=axis).abs().sum(dim=1)).mean()
     return total
 
 

@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import torch
 import torch.nn as nn
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from .geometry import Outside, identity_grid, in_float32, resize, sample_at
+from .geometry import Outside, identity_grid, in_float32, resize, sample_at, warp
 from .layers import Hourglass
 from .regions import Regions, inverse_2x2
 
@@ -85,7 +86,7 @@ def seen(
 class FlowPredictor(nn.Module):
     """Blend K + 1 sparse motions into one dense flow, and say what the source does not show.
 
-    It sees, at the latent's resolution, for every motion: how the region's bump changed, and the source image warped
+    It sees, at the motion's resolution, for every motion: how the region's bump changed, and the source image warped
     by that motion alone.
 
     Args:
@@ -123,3 +124,35 @@ class FlowPredictor(nn.Module):
         lookup = (weights[:, :, None] * motions).sum(dim=1)
         flow = lookup - identity_grid(*lookup.shape[-2:], lookup.device)
         return Motion(flow, self.to_occlusion(features).float().sigmoid())
+
+
+class FlowRefiner(nn.Module):
+    """Look whether a motion explains the driving frame, and mend what it does not: a second look.
+
+    It sees the source as the motion warps it beside the driving frame, at twice the motion's resolution, whose squares
+    of four pixels are channels of one place. At first it changes nothing.
+
+    Args:
+        width, depth, max_width: of the hourglass.
+
+    Source: ours; looking at what a first flow leaves over is how optical flow is estimated from coarse to fine.
+    """
+
+    def __init__(self, width: int, depth: int, max_width: int):
+        super().__init__()
+        self.hourglass = Hourglass(2 * 12 + 3, width, depth, max_width)
+        self.to_change = nn.Conv2d(self.hourglass.out_channels, 3, 7, padding=3)
+        nn.init.zeros_(self.to_change.weight)
+        nn.init.zeros_(self.to_change.bias)
+
+    def forward(
+        self, source: Float[Tensor, "b 3 hi wi"], driving: Float[Tensor, "b 3 hi wi"], motion: Motion
+    ) -> Motion:
+        h, w = motion.flow.shape[-2:]
+        source, driving = resize(source, (2 * h, 2 * w)), resize(driving, (2 * h, 2 * w))
+        warped = warp(source, resize(motion.flow, (2 * h, 2 * w)))
+        squares = [F.pixel_unshuffle(maps, 2) for maps in (warped - driving, driving)]
+        features = self.hourglass(torch.cat([*squares, 10 * motion.flow, motion.occlusion], dim=1))
+        change = self.to_change(features).float()
+        seen = motion.occlusion.clamp(1e-4, 1 - 1e-4).logit() + change[:, 2:]
+        return Motion(motion.flow + 0.1 * change[:, :2], seen.sigmoid())

@@ -1,9 +1,9 @@
 """The whole road: an image and a label become a video. `LFDM` generates, saves and loads."""
 
-import contextlib
-import inspect
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,18 @@ from torch import Tensor, nn
 from .autoencoder import LatentFlowAutoencoder
 from .diffusion import GaussianDiffusion
 from .files.checkpoints import load_module, save_module
+from .files.fast import FastDenoiser, WithFast, save_fast
 from .files.loading import KIND, find_folder, read_parts
-from .files.models.cards import model_card, write_card
+from .files.models.cards import check_upload, model_card, write_card
 from .files.models.weights import unwrapped
-from .generated import GeneratedVideo, check_finite
-from .inputs import Number, check_parts, label_indices, pair_up, sampling, usable_device
-from .samplers import guided, sample
+from .generated import GeneratedVideo, check_finite, clip_generators
+from .inputs import Number, check_parts, check_quick, label_indices, number_values, pair_up, prepare_images, sampling
+from .memory import autocast, evaluation_mode, usable_device
+from .samplers import guided, guided_until, sample
 from .unet3d import UNet3D
 
 
-class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pipeline_tag="image-to-video"):
+class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license="mit", pipeline_tag="image-to-video"):
     """Latent flow diffusion model: a frozen auto-encoder, and a diffusion model of its latent motion.
 
     Args:
@@ -34,6 +36,8 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         labels: the name of each label; `labels[i]` names data label i.
         image_size: height and width in pixels that the model was trained at; given images are brought to it.
         guidance_scale: what `generate` uses unless told otherwise; 1 is plain conditional sampling.
+        quick: two numbers: steps, and how many of them guided, that were measured to serve this model as well as 20
+            guided ones; `generate(fast=True)` takes them where there is no fast network. None: nobody measured.
 
     Raises:
         ValueError: if the parts do not fit together.
@@ -49,18 +53,26 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         labels: Sequence[str],
         image_size: int = 64,
         guidance_scale: float | int = 1.5,
+        quick: Any = None,
     ) -> None:
         super().__init__()
         self.labels = [str(label) for label in labels]
         check_parts(autoencoder.config, unet.config, self.labels, image_size)
         self.autoencoder, self.unet, self.diffusion = autoencoder, unet, diffusion
         self.image_size = image_size
-        self.guidance_scale = float(guidance_scale)
+        self.guidance_scale, self.quick = float(guidance_scale), check_quick(quick, diffusion.config.num_steps)
+        self.folder: Path | None = None  # that the model was read from
+        self._fast: list[FastDenoiser] = []
 
     @property
     def device(self) -> torch.device:
         """Where the weights are, and where `generate` computes."""
         return next(self.parameters()).device
+
+    @property
+    def num_frames(self) -> int:
+        """Of the clips that the model was trained on."""
+        return self.unet.config.num_frames
 
     @torch.no_grad()
     def generate(
@@ -68,64 +80,91 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         image: Any,
         label: Any,
         *,
+        strength: Any = None,
+        turn: Any = None,
         num_frames: Number | None = None,
         guidance_scale: Number | None = None,
         sampler: str = "dpm++",
-        steps: Number = 20,
-        seed: Number | None = None,
+        steps: Number | None = None,
+        guided_steps: Number | None = None,
+        seed: Any = None,
+        fast: bool = False,
+        precision: str | None = None,
         progress: bool = True,
     ) -> GeneratedVideo:
         """Sample a video for each image and label.
 
-        Several labels for one image, several images for one label, or as many of both make a batch.
-        The noise of clip i depends on `seed` and i alone: the clip stays the same in a batch of another size.
+        Several labels for one image, several images for one label, or as many of both make a batch; several strengths,
+        turns or seeds do so too. The noise of clip i depends on the one seed and i alone, whatever the batch's size; or
+        on its own seed alone: then it is the clip that is made alone with that seed.
 
         Args:
             image: a path, PIL image, array or tensor, or a sequence (or batch) of these; each is cut to its
                 central square and resized to `image_size`.
             label: a name or index, or a sequence (list, tuple, array, tensor) of these.
+            strength: of the expression, 1 as its pose was drawn; None: any that the model has seen; or a sequence.
+            turn: of the head in the last frame, in radians clockwise; None: any; or a sequence. A model that learned
+                from labels alone knows neither, see `model.unet.config.numbers`.
             num_frames: frames a clip, at least 1; None: as many as the model was trained on.
-            guidance_scale: 0 ignores the label, 1 is plain conditional, above 1 exaggerates; None: the model's own.
+            guidance_scale: 0 ignores label, strength and turn, 1 is plain conditional, above 1 exaggerates all three;
+                None: the model's own.
             sampler: "dpm++" (good in 20 steps), "ddim" or "ddpm".
-            steps: network evaluations, from 1 to the number of diffusion steps (less those that hold no signal).
-            seed: the same seed gives the same clips; None draws one from torch's global generator.
+            steps: network evaluations, from 1 to the number of diffusion steps (less those that hold no signal); None:
+                20, or those of the fast network.
+            guided_steps: in how many of the steps, the noisiest, guidance counts, from 1; the others cost half as much.
+                None: in all. Four steps of which one is guided are five passes, where the default takes forty.
+            seed: the same gives the same clips; or a sequence, one a clip; None draws one from torch's generator.
+            fast: take the model's fast network, see `model.fast`, which needs fewer passes and one a step; or, where it
+                has none, as few steps as serve it as well, see `model.quick`.
+            precision: "bf16" computes in bfloat16, on processors with arithmetic for it; None: in float32.
             progress: show a progress bar.
 
         Returns:
             A `GeneratedVideo`: videos in [0, 1], flow in normalized units, occlusion in [0, 1], on the CPU.
 
         Raises:
-            ValueError: unknown label or sampler, numbers out of range, images and labels that do not pair up.
+            ValueError: unknown label or sampler, a strength or turn that the model does not know, numbers out of range,
+                images, labels and strengths that do not pair up; no fast network, or one that has not learned this.
             MediaError: an image that cannot be read (a ValueError too).
             NotFiniteError: the result holds numbers that are infinite or none (a ValueError too).
 
         Source: LFDM, inference.
         """
-        how = sampling(self, num_frames, guidance_scale, sampler, steps, seed)
+        computing = autocast(precision, self.device)
+        quick = fast and self.quick is not None and not self.has_fast and steps is None and guided_steps is None
+        network = self.fast if fast and not quick else None
+        steps, guided_steps = self.quick if quick else (steps, guided_steps)
+        how = sampling(self, num_frames, guidance_scale, sampler, steps, seed, network, guided_steps)
         num_frames, scale, steps, seed = how.num_frames, how.guidance_scale, how.steps, how.seed
         label = self.label_indices(label)
-        source, label = pair_up(self.prepare_images(image), label)
+        numbers = number_values(self.unet.config.numbers, {"strength": strength, "turn": turn})
+        source, label, numbers = pair_up(self.prepare_images(image), label, numbers, seed)
+        seed = seed * len(source) if isinstance(seed, list) and len(seed) == 1 else seed
         source, label = source.to(self.device), label.to(self.device)
+        told = numbers.float().to(self.device) if self.unet.config.numbers else None
 
-        with evaluation_mode(self):
+        with evaluation_mode(self), computing:
             features = self.autoencoder.encode(source)
-            size = self.image_size // self.autoencoder.config.latent_stride
+            size = self.image_size // self.autoencoder.config.flow_stride
             shape = (len(source), self.unet.config.channels, num_frames, size, size)
-            denoise = guided(self.unet, features, label, scale)
+            until = guided_until(self.diffusion, steps, how.guided_steps)
+            denoise = network.at_scale if network else partial(guided, self.unet, until=until)
             x0 = sample(
                 self.diffusion,
-                denoise,
+                denoise(features, label, scale, told),
                 shape,
-                sampler=sampler,
+                sampler=how.sampler,
                 steps=steps,
                 generator=clip_generators(seed, len(source)),
                 progress=progress,
             )
             motion = self.diffusion.unpack_motion(x0)
-            video = self.autoencoder.decode(source, motion)
+            video = self.autoencoder.decode(source, motion).float()
         check_finite(video, motion, scale)
         names = [self.labels[i] for i in label.tolist()]
-        return GeneratedVideo(video.cpu(), motion.flow.cpu(), motion.occlusion.cpu(), names, source.cpu(), seed)
+        columns = zip(self.unet.config.numbers, numbers.T.tolist(), strict=True)
+        asked = {known.name: [None if math.isnan(value) else value for value in column] for known, column in columns}
+        return GeneratedVideo(video.cpu(), motion.flow.cpu(), motion.occlusion.cpu(), names, source.cpu(), seed, asked)
 
     def label_indices(self, label: Any) -> Tensor:
         """Label names or indices → a `(b,)` tensor of indices.
@@ -142,13 +181,7 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
             MediaError: an image that cannot be read, named.
             ValueError: no image was given.
         """
-        from .files.media import crop_resize, read_image
-
-        several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
-        images = list(image) if several else [image]
-        if not images:
-            raise ValueError("no image was given")
-        return torch.stack([crop_resize(read_image(item), self.image_size) for item in images])
+        return prepare_images(image, self.image_size)
 
     # ------------------------------------------------------------ saving and loading
 
@@ -162,7 +195,7 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
         repo_id: str | None = None,
         **upload: Any,
     ) -> Path:
-        """Write `config.json`, `model.safetensors` and, unless there is one, a model card `README.md`.
+        """Write `config.json`, `model.safetensors`, the fast network if there is one, and, unless there is one, a card.
 
         A model that is there already is replaced in one step. Parts that torch.compile or DataParallel have wrapped
         are stored like others.
@@ -186,11 +219,14 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
             "labels": self.labels,
             "image_size": self.image_size,
             "guidance_scale": self.guidance_scale,
+            **({"quick": self.quick} if self.quick else {}),
             "autoencoder": asdict(autoencoder.config),
             "unet": asdict(unet.config),
             "diffusion": asdict(diffusion.config),
         }
         folder = save_module(save_directory, self, KIND, config, dtype, overwrite)
+        if self.has_fast:
+            save_fast(folder, self.fast)
         write_card(folder, self.generate_model_card(folder.resolve().name))
         if push_to_hub:
             self.push_to_hub(repo_id=repo_id or folder.resolve().name, **upload)
@@ -243,42 +279,5 @@ class LFDM(nn.Module, ModelHubMixin, library_name="lfdm_lite", license="mit", pi
             token=token,
         )
         model = load_module(folder, lambda: cls(**read_parts(folder)))
+        model.folder = folder
         return model.eval().requires_grad_(False).to(device)
-
-
-def check_upload(options: dict[str, Any], push_to_hub: bool) -> None:
-    """Look whether what is left of the options of `save_pretrained` are those of an upload, and one is wanted.
-
-    Raises:
-        TypeError: not so; names the option.
-    """
-    parameters = inspect.signature(ModelHubMixin.push_to_hub).parameters
-    ours = ("config", "model_card_kwargs")  # which the Hub's mixin sends as None; the model makes both itself
-    known = [name for name in parameters if name not in ("self", *ours)]
-    for name, value in options.items():
-        if name not in known and (name not in ours or value is not None):
-            raise TypeError(
-                f"save_pretrained has no option {name!r}; it knows dtype and overwrite, "
-                f"and with push_to_hub=True: {', '.join(known)}"
-            )
-        if value is not None and not push_to_hub:
-            raise TypeError(
-                f"save_pretrained got {name!r}, which is of an upload: add push_to_hub=True, or leave it out"
-            )
-
-
-def clip_generators(seed: int, count: int) -> list[torch.Generator]:
-    """One CPU generator per clip; that of clip i depends on `seed` and i alone."""
-    return [torch.Generator().manual_seed((seed * 1_000_003 + i) % 2**63) for i in range(count)]
-
-
-@contextlib.contextmanager
-def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Normalization uses its running statistics inside; every module's mode is restored after."""
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True

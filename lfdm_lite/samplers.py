@@ -16,6 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .diffusion import Denoiser, GaussianDiffusion, column
+from .memory import quantiles
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x (b …), t (b,)) -> the network's answer (b …)
 SAMPLERS = ("ddpm", "ddim", "dpm++")
@@ -105,29 +106,54 @@ def log_snr(alpha_bar: float) -> float:
 
 
 def guided(
-    unet: Denoiser, features: Float[Tensor, "b f *frames h w"], label: Int[Tensor, " b"], guidance_scale: float = 1.0
+    unet: Denoiser,
+    features: Float[Tensor, "b f *frames h w"],
+    label: Int[Tensor, " b"],
+    guidance_scale: float | Float[Tensor, " b"] = 1.0,
+    numbers: Float[Tensor, "b n"] | None = None,
+    until: int = 0,
 ) -> Denoise:
     """The denoiser `eps_uncond + s (eps_cond - eps_uncond)` of classifier-free guidance, one network call a step.
 
     Args:
         features: z0 of the given images; or one map per frame.
         label: 0 to num_labels - 1.
-        guidance_scale: s; 1 is plain conditional, 0 unconditional (half the cost each), above 1 exaggerates the label.
+        guidance_scale: s; 1 is plain conditional, 0 unconditional (half the cost each), above 1 exaggerates what is
+            asked: label and numbers together, for neither is given to the unconditional answer. Or one an example.
+        numbers: what the network is told beside the label, NaN where not given; None: nothing.
+        until: the least noisy step with guidance, see `guided_until`; those below it are plain conditional, at half of
+            the cost.
 
     Source: Ho & Salimans 2022, classifier-free guidance; it holds for v and x0 too, linear in eps at a given x.
+        Kynkäänniemi et al. 2024: guidance in a part of the steps.
     """
-    null = torch.full_like(label, unet.null_label)
-    if guidance_scale in (0, 1):
-        only = label if guidance_scale == 1 else null
-        return lambda x, t: unet(x, t, features, only)
+    asked, null = [label], [torch.full_like(label, unet.null_label)]
+    if numbers is not None:
+        asked, null = [*asked, numbers], [*null, torch.full_like(numbers, math.nan)]
+    each = isinstance(guidance_scale, Tensor)
+    if not each and guidance_scale in (0, 1):
+        only = asked if guidance_scale == 1 else null
+        return lambda x, t: unet(x, t, features, *only)
 
-    twice, labels = torch.cat([features, features]), torch.cat([label, null])
+    twice, both = torch.cat([features, features]), [torch.cat(pair) for pair in zip(asked, null, strict=True)]
 
     def denoise(x: Tensor, t: Tensor) -> Tensor:
-        conditional, unconditional = unet(torch.cat([x, x]), torch.cat([t, t]), twice, labels).chunk(2)
-        return unconditional + guidance_scale * (conditional - unconditional)
+        if until and int(t.max()) < until:
+            return unet(x, t, features, *asked)
+        conditional, unconditional = unet(torch.cat([x, x]), torch.cat([t, t]), twice, *both).chunk(2)
+        scale = column(guidance_scale, x) if each else guidance_scale
+        return unconditional + scale * (conditional - unconditional)
 
     return denoise
+
+
+def guided_until(diffusion: GaussianDiffusion, steps: int, guided_steps: int) -> int:
+    """`until` of `guided` where guidance shall count in so many of the steps, the noisiest; 0: in all of them.
+
+    Where motion is still noise, guidance decides what will move; the last steps give it its shape, and do as well
+    without (`assets/runs/few_steps`).
+    """
+    return 0 if guided_steps >= steps else sampling_path(diffusion, steps)[guided_steps - 1]
 
 
 def dynamic_threshold(x0: Float[Tensor, "b *d"], quantile: float, floor: float = 1.0) -> Float[Tensor, "b *d"]:
@@ -139,8 +165,8 @@ def dynamic_threshold(x0: Float[Tensor, "b *d"], quantile: float, floor: float =
 
     Source: Saharia et al. 2022 (Imagen), dynamic thresholding.
     """
-    s = column(x0.flatten(1).abs().quantile(quantile, dim=1).clamp(min=floor), x0)
-    return x0.clamp(-s, s) * (floor / s)
+    s = column(quantiles(x0.flatten(1).abs(), quantile).clamp(min=floor), x0)
+    return x0.maximum(-s).minimum(s).mul_(floor / s)
 
 
 def estimate(
@@ -162,7 +188,7 @@ def estimate(
     if threshold is not None:
         x0 = dynamic_threshold(x0, threshold, threshold_floor)
         alpha, sigma = diffusion.at(t, x_t)
-        eps = (x_t - alpha * x0) / sigma
+        eps = torch.sub(x_t, alpha * x0).div_(sigma)
     return x0, eps
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .attention import FramePositions, Frames, LinearSpatialAttention, SpatialAttention, TemporalAttention, sinusoids
+from .conditions import NumberEmbeddings, NumberRange
 from .memory import keeping_all, keeping_inputs
 
 
@@ -20,7 +21,9 @@ class UNet3DConfig:
 
     feature_channels: int = 64  # channels of z0, the latent of the given image; paper: 256
     num_labels: int = 6  # classes; the embedding has one row more, for "no condition"
+    numbers: tuple[NumberRange, ...] = ()  # what else may be asked for, beside the label; paper: nothing
     channels: int = 3  # flow x, flow y, occlusion
+    patch: int = 1  # pixels of motion a side that one place of the network holds; paper: 1
     num_frames: int = 16  # frames over which the frame index runs from -1 to 1; paper: 40
     dim: int = 32  # width of the embeddings, and channels of the first level where its multiple is 1; paper: 64
     dim_mults: tuple[int, ...] = (1, 3, 6)  # channels of each level, in units of dim; paper: 1, 2, 4, 8
@@ -44,7 +47,11 @@ class UNet3DConfig:
         unknown = set(self.spatial_kinds) - {"none", "linear", "full"}
         if unknown:
             raise ValueError(f"spatial_attention has {sorted(unknown)}: accepted are 'none', 'linear' and 'full'")
-        if self.dim % self.norm_groups or self.dim % 2:
+        if self.patch < 1:
+            raise ValueError(f"patch={self.patch}: must be at least 1")
+        if len({known.name for known in self.numbers}) != len(self.numbers):
+            raise ValueError(f"numbers={[known.name for known in self.numbers]}: two have the same name")
+        if self.norm_groups < 1 or self.dim % self.norm_groups or self.dim % 2:
             raise ValueError(f"dim={self.dim} must be even and a multiple of norm_groups={self.norm_groups}")
 
     @property
@@ -59,7 +66,7 @@ class UNet3DConfig:
 
     @property
     def condition_dim(self) -> int:
-        """Numbers that say the diffusion step, then the label."""
+        """Numbers that say the diffusion step, then what is asked for."""
         return 4 * self.dim + self.label_width
 
 
@@ -87,7 +94,7 @@ class Block(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """Two blocks; the condition (diffusion step and label) scales and shifts the channels of the first.
+    """Two blocks; the condition (diffusion step, and what is asked for) scales and shifts the channels of the first.
 
     Source: LFDM, stage two; Ho et al. 2022 (video diffusion models): (1, 3, 3) convolutions.
     """
@@ -149,26 +156,30 @@ def upsample(dim: int) -> nn.Sequential:
 
 
 class UNet3D(nn.Module):
-    """Sees noisy motion, the diffusion step, the given image's latent z0 and a label; answers the diffusion's target.
+    """Sees noisy motion, the diffusion step, the given image's latent z0, a label and numbers; answers the target.
 
     Frames are folded into the batch: a (1, 3, 3) convolution is a 2-D convolution of each frame, and only temporal
     attention and group norms see clips. Input as in LFDM: z0 concatenated to each frame's noisy motion; convolving z0
-    once and adding the result to each frame is the same.
+    once and adding the result to each frame is the same. `patch` by `patch` pixels of motion are the channels of one
+    place, on the way in and on the way out; of z0, where it is finer than these places, each sees its mean.
 
     Args of `forward`:
-        x: noisy motion from `GaussianDiffusion.add_noise`; h and w multiples of 2 ** (levels - 1).
+        x: noisy motion from `GaussianDiffusion.add_noise`.
         t: diffusion steps, 0 to num_steps - 1.
-        features: z0, from `LatentFlowAutoencoder.encode`, of the motion's height and width; or one map per frame.
-        label: 0 to num_labels - 1, or `null_label` for no condition.
+        features: z0, from `LatentFlowAutoencoder.encode`, or one map per frame; h and w as many as there are places, or
+            a multiple of that; places a side must be a multiple of 2 ** (levels - 1).
+        label: 0 to num_labels - 1, or `null_label` for none.
+        numbers: one of each of the config's `numbers`, in its own unit; NaN where not given. None: none is given.
 
     Attributes:
         checkpointing: training keeps only the inputs of residual blocks and attentions and computes these again in the
             backward pass, for a fraction of the memory and about a third more time; nothing computed changes.
 
     Raises:
-        ValueError: if h or w cannot be halved once per level, or the features' size differs from the motion's.
+        ValueError: if h or w cannot be halved once per level, the motion's size does not fit the features', or there
+            are more or fewer numbers than the config names.
 
-    Source: LFDM, stage two; Ho et al. 2022 (video diffusion models). The frame index and its embedding are ours.
+    Source: LFDM, stage two; Ho et al. 2022 (video diffusion models). Frame index and embedding, numbers, patch: ours.
     """
 
     checkpointing: bool = False
@@ -186,9 +197,10 @@ class UNet3D(nn.Module):
             nn.Linear(config.dim, 4 * config.dim), nn.GELU(), nn.Linear(4 * config.dim, 4 * config.dim)
         )
         self.label = nn.Embedding(config.num_labels + 1, config.label_width)
+        self.numbers = NumberEmbeddings(config.numbers, config.label_width)
         rotary_dim, embedding_dim = config.rotary and config.head_dim, config.frame_embedding and config.dim
         self.positions = FramePositions(config.heads, rotary_dim or None, embedding_dim or None)
-        self.conv_motion = conv_in(config.channels, bias=True)
+        self.conv_motion = conv_in(config.channels * config.patch**2, bias=True)
         self.conv_features = conv_in(config.feature_channels, bias=False)
         self.conv_index = conv_in(1, bias=False) if config.frame_index else None
         self.temporal = temporal_attention(config, config.dim)
@@ -201,7 +213,7 @@ class UNet3D(nn.Module):
         self.up = nn.ModuleList(Level(config, 2 * dim_out, dim, spatial) for dim, dim_out, spatial in reversed(pairs))
         self.grow = nn.ModuleList(upsample(dim) for dim in dims[-2:0:-1])
         self.last_block = ResidualBlock(2 * config.dim, config.dim, config.condition_dim, config.norm_groups)
-        self.head = nn.Conv2d(config.dim, config.channels, 1)
+        self.head = nn.Conv2d(config.dim, config.channels * config.patch**2, 1)
         nn.init.zeros_(self.head.weight)  # a network that knows nothing answers 0
         nn.init.zeros_(self.head.bias)
 
@@ -212,15 +224,17 @@ class UNet3D(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "b c t h w"],
+        x: Float[Tensor, "b c t hp wp"],
         t: Int[Tensor, " b"],
         features: Float[Tensor, "b f *frames h w"],
         label: Int[Tensor, " b"],
-    ) -> Float[Tensor, "b c t h w"]:
+        numbers: Float[Tensor, "b n"] | None = None,
+    ) -> Float[Tensor, "b c t hp wp"]:
         self.check_size(x, features)
         run = keeping_inputs if self.checkpointing and torch.is_grad_enabled() else keeping_all
         frames = self.positions(x.shape[2])
-        condition = torch.cat([self.time(sinusoids(t, self.config.dim)), self.label(label)], dim=-1)  # b e
+        asked = self.numbers(self.label(label), numbers)
+        condition = torch.cat([self.time(sinusoids(t, self.config.dim)), asked], dim=-1)  # b e
 
         convolved = self.conv_in(x, features)  # (b t) dim h w
         y = run(self.temporal, convolved, frames)
@@ -241,8 +255,9 @@ class UNet3D(nn.Module):
 
         y = run(self.last_block, torch.cat([y, first], dim=1), condition, frames)
         with torch.autocast(y.device.type, enabled=False):
-            y = self.head(y.float())  # (b t) c h w
-        return rearrange(y, "(b t) c h w -> b c t h w", t=frames.count)
+            y = self.head(y.float())  # (b t) (c p p) h w
+        p = self.config.patch
+        return rearrange(y, "(b t) (c py px) h w -> b c t (h py) (w px)", t=frames.count, py=p, px=p)
 
     def first_skip(
         self, convolved: Float[Tensor, "bt d h w"], attended: Float[Tensor, "bt d h w"]
@@ -251,31 +266,32 @@ class UNet3D(nn.Module):
         return attended
 
     def conv_in(
-        self, x: Float[Tensor, "b c t h w"], features: Float[Tensor, "b f *frames h w"]
+        self, x: Float[Tensor, "b c t hp wp"], features: Float[Tensor, "b f *frames hf wf"]
     ) -> Float[Tensor, "bt d h w"]:
         """The convolution of [motion, frame index, z0], summand by summand, each computed as often as it differs."""
-        b, _, t, h, w = x.shape
-        motion = rearrange(x, "b c t h w -> (b t) c h w").contiguous(memory_format=torch.channels_last)
+        b, t, p = x.shape[0], x.shape[2], self.config.patch
+        motion = rearrange(x, "b c t (h py) (w px) -> (b t) (c py px) h w", py=p, px=p)
+        motion = motion.contiguous(memory_format=torch.channels_last)
         maps = features if features.ndim == 4 else rearrange(features, "b f t h w -> (b t) f h w")
+        maps = maps if maps.shape[-2:] == motion.shape[-2:] else F.adaptive_avg_pool2d(maps, motion.shape[-2:])
         y = rearrange(self.conv_motion(motion), "(b t) d h w -> b t d h w", t=t)
         y = y + rearrange(self.conv_features(maps), "(b n) d h w -> b n d h w", b=b)  # n is 1, or t
         if self.conv_index is not None:
             index = frame_index(t, self.config.num_frames, x.device)
-            y = y + self.conv_index(repeat(index, "t -> t 1 h w", h=h, w=w))  # t d h w
+            y = y + self.conv_index(repeat(index, "t -> t 1 h w", h=y.shape[-2], w=y.shape[-1]))  # t d h w
         return rearrange(y, "b t d h w -> (b t) d h w").contiguous(memory_format=torch.channels_last)
 
     def check_size(self, x: Tensor, features: Tensor) -> None:
-        (h, w), halvings = x.shape[-2:], len(self.config.dim_mults) - 1
-        if h % 2**halvings or w % 2**halvings:
+        (h, w), halvings, patch = x.shape[-2:], len(self.config.dim_mults) - 1, self.config.patch
+        if h % (patch * 2**halvings) or w % (patch * 2**halvings):
             raise ValueError(
                 f"motion of {h}x{w} pixels cannot be halved {halvings} times: height and width must be "
-                f"multiples of {2**halvings}; resize, or use fewer dim_mults"
+                f"multiples of {patch * 2**halvings}; resize, or use fewer dim_mults"
             )
-        if features.shape[-2:] != x.shape[-2:]:
-            raise ValueError(
-                f"features are {features.shape[-2]}x{features.shape[-1]}, the motion is {h}x{w}: "
-                "both must have the same size"
-            )
+        fh, fw = features.shape[-2:]
+        if fh % (h // patch) or fw % (w // patch) or fh * w != fw * h:
+            wanted = f"they must have {h // patch}x{w // patch} places, or a multiple of both"
+            raise ValueError(f"features are {fh}x{fw}, the motion is {h}x{w}: {wanted}")
 
 
 def frame_index(count: int, num_frames: int, device: torch.device) -> Float[Tensor, " t"]:

@@ -7,7 +7,8 @@ A command is chosen here by its name, and its module imported then. tyro's own s
 
 from importlib import import_module
 
-COMMANDS = ("generate", "train", "evaluate", "convert", "data", "info", "plan")
+COMMANDS = ("generate", "train", "evaluate", "convert", "export-onnx", "data", "info", "plan", "doctor")
+ELSEWHERE = {"export-onnx": "convert"}  # commands whose module has another name
 
 
 def run(arguments: list[str]) -> int:
@@ -24,4 +25,5 @@ def run(arguments: list[str]) -> int:
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         raise UsageError(f"command {name!r} is not one of: {', '.join(COMMANDS)}")
-    return getattr(import_module(f".{name}", __name__), name)(rest) or 0
+    command = name.replace("-", "_")
+    return getattr(import_module(f".{ELSEWHERE.get(name, name)}", __name__), command)(rest) or 0

@@ -1,5 +1,6 @@
 """Which clips of which data set a command is about."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -76,3 +77,45 @@ def build(clips: Clips) -> Any:
     folder = VideoFolder(clips.name, clips.size, clips.num_frames, split=clips.split, seed=clips.seed)
     folder.with_flow = all(has_motion(clip.path) for clip in folder.clips)
     return folder
+
+
+def load_clips(
+    options: Any, size: int, num_frames: int, labels: list[str] | None, closely: bool = False
+) -> dict[str, Any]:
+    """The clips to measure on, labelled as `labels` counts; looked at `closely`, with parts and what never moves."""
+    import torch
+
+    from ..evaluation.parts import look_closer
+    from ..evaluation.tables import collect
+
+    dataset = dataset_of(options, size, num_frames)
+    clips = collect(dataset, options.clips)
+    if options.tell_numbers:
+        told = [dataset.told(index) for index in range(len(clips["label"]))]
+        clips |= {name: torch.tensor([numbers[name] for numbers in told]) for name in dataset.numbers}
+    if labels is not None:
+        relabel(clips, dataset.labels, labels)
+    return clips | (look_closer(dataset, options.clips) if closely else {})
+
+
+def dataset_of(options: Any, size: int, num_frames: int) -> Any:
+    """The clips that `lfdm evaluate` measures on."""
+    from .. import data
+
+    if not is_procedural(options.data):
+        return data.VideoFolder(options.data, size, num_frames, split=options.split)
+    chosen = {"size": size, "num_frames": num_frames, "length": options.clips, "seed": options.data_seed}
+    chosen |= {"look": options.look} if options.look != "all" else {}
+    return data.PROCEDURAL[options.data](options.split, **chosen)
+
+
+def relabel(clips: dict[str, Any], own: Sequence[str], labels: list[str]) -> None:
+    """Let "label" count as the model's labels do.
+
+    Raises:
+        UsageError: the clips have a label that the model does not know.
+    """
+    unknown = sorted(set(own) - set(labels))
+    if unknown:
+        raise UsageError(f"the clips have the label {unknown[0]!r}, the model knows: {', '.join(labels)}")
+    clips["label"] = clips["label"].new_tensor([labels.index(own[i]) for i in clips["label"].tolist()])

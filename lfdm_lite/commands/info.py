@@ -49,7 +49,7 @@ def load(kind: Any, folder: Path) -> None:
 
             LFDM.from_pretrained(folder)
         case "LatentFlowAutoencoder":
-            from ..training.stages.stage_one import load_autoencoder
+            from ..training.stages.finished import load_autoencoder
 
             load_autoencoder(folder)
         case "VideoClassifier":
@@ -57,7 +57,25 @@ def load(kind: Any, folder: Path) -> None:
 
             VideoClassifier.load(folder)
         case _:
-            raise UsageError(f"{folder} is of kind {kind!r}; known are LFDM, LatentFlowAutoencoder, VideoClassifier")
+            load_rival(kind, folder)
+
+
+def load_rival(kind: Any, folder: Path) -> None:
+    """Load a rival, or the finished first stage of one.
+
+    Raises:
+        UsageError: it is none.
+    """
+    from ..baselines.rivals import CODEC, PARTS, Rival, load_codec
+
+    codecs = {CODEC.format(name): name for name in PARTS}
+    if kind in PARTS:
+        Rival.load(folder)
+    elif kind in codecs:
+        load_codec(folder, codecs[kind])
+    else:
+        known = ", ".join(["LFDM", "LatentFlowAutoencoder", "VideoClassifier", *PARTS])
+        raise UsageError(f"{folder} is of kind {kind!r}; known are {known}")
 
 
 def weights_table(folder: Path) -> str:

@@ -7,6 +7,7 @@
 from importlib import import_module
 from typing import Any
 
+from .drawn.acting.expressions import Acting
 from .drawn.faces import Faces
 from .drawn.figures import Figures
 from .drawn.gestures import Gestures
@@ -25,6 +26,7 @@ __all__ = [
     "MUG",
     "NATOPS",
     "PROCEDURAL",
+    "Acting",
     "Faces",
     "Figures",
     "Gestures",

@@ -23,6 +23,7 @@ class VideoClassifierConfig:
     """The shape of a `VideoClassifier`; the defaults hold 0.41 M numbers."""
 
     num_labels: int = 6  # classes
+    shrink: int = 1  # pixels are averaged over squares of this side before anything is looked at
     channels: tuple[int, ...] = (24, 48, 64, 96)  # of the 2-D convolutions; each halves height and width
     grid: int = 4  # the last map is averaged to grid x grid cells, which keeps where in the picture something moves
     temporal_channels: int = 128  # of the convolutions along time
@@ -32,8 +33,8 @@ class VideoClassifierConfig:
     def __post_init__(self) -> None:
         if self.num_labels < 2:
             raise ValueError(f"num_labels is {self.num_labels}; a classifier needs at least 2")
-        sizes = {"channels": self.channels, "grid": self.grid, "temporal_channels": self.temporal_channels}
-        sizes |= {"feature_dim": self.feature_dim, "groups": self.groups}
+        sizes = {"shrink": self.shrink, "channels": self.channels, "grid": self.grid}
+        sizes |= {"temporal_channels": self.temporal_channels, "feature_dim": self.feature_dim, "groups": self.groups}
         for name, size in sizes.items():
             if not size or min(size if isinstance(size, tuple) else (size,)) < 1:
                 raise ValueError(f"{name} is {size}; expected at least 1")
@@ -53,6 +54,7 @@ class VideoClassifier(nn.Module):
         config = VideoClassifierConfig(num_labels=config) if isinstance(config, int) else config
         self.config = config
         self.labels = [str(i) for i in range(config.num_labels)]  # their names; whoever trains the judge sets them
+        self.shrink = nn.AvgPool2d(config.shrink)
         frame_layers = []
         previous = 6  # a frame and its difference from frame 0
         for channels in config.channels:
@@ -81,11 +83,11 @@ class VideoClassifier(nn.Module):
         """Describe each video by a vector, `config.feature_dim` numbers long, without units.
 
         Args:
-            video: RGB in [0, 1], any length; height and width at least 16.
+            video: RGB in [0, 1], any length; height and width at least 16 after `config.shrink`.
         """
         change = video - video[:, :, :1]
         frames = rearrange(torch.cat([2 * video - 1, 2 * change], dim=1), "b c t h w -> (b t) c h w")
-        maps = self.frames(frames)  # (b t) c*grid*grid
+        maps = self.frames(self.shrink(frames))  # (b t) c*grid*grid
         track = self.project(rearrange(maps, "(b t) c -> b c t", b=len(video)))
         track = self.time(track)  # b temporal_channels t
         return self.summary(torch.cat([track.mean(dim=2), track.amax(dim=2)], dim=1))

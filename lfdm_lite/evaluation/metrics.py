@@ -1,10 +1,8 @@
 """How good are videos? Scores of single clips, scores of sets of clips, and how far each may be trusted.
 
 A score of clips comes one number a clip; `mean_estimate` turns those into a mean with an interval. A score that only
-a whole set has (`frechet_distance`, `pairwise_flow_distance`) is an `Estimate` at once.
+a whole set has, such as `pairwise_flow_distance`, is an `Estimate` at once; distances of two sets are in `distances`.
 """
-
-import math
 
 import numpy as np
 import torch
@@ -104,6 +102,7 @@ def pairwise_flow_distance(
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    subject: Int[Tensor, " b"] | None = None,
 ) -> Estimate:
     """Diversity: mean end-point distance between the motions of two clips of the same group.
 
@@ -111,6 +110,7 @@ def pairwise_flow_distance(
         flow: normalized flow of every clip.
         group: such as the label; only clips of one group are compared. One group unless given.
         pixels: in pixels of the flow's own grid.
+        subject: the person of every clip, if people are to be drawn for the interval; see `bootstrap`.
 
     Raises:
         ValueError: if no group has two clips.
@@ -135,7 +135,7 @@ def pairwise_flow_distance(
         pairs = weight @ same @ weight
         return float(weight @ distance @ weight / pairs) if pairs else float(value)
 
-    return Estimate(float(value), *bootstrap(statistic, b, resamples, confidence, seed), b)
+    return Estimate(float(value), *bootstrap(statistic, b, resamples, confidence, seed, subject), b)
 
 
 # ---------------------------------------------------------------- what a judge sees
@@ -147,79 +147,16 @@ def label_accuracy(
     resamples: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    subject: Int[Tensor, " n"] | None = None,
 ) -> Estimate:
     """Share of clips in which the judge reads the right label.
 
     Args:
         predicted: label numbers, or logits.
         labels: the right ones.
+        subject: the person of every clip, if people are to be drawn for the interval; see `bootstrap`.
 
     Where every clip is read right (or none), so is every redrawn set: the interval is a point, and too narrow.
     """
     numbers = predicted.argmax(1) if predicted.ndim == 2 else predicted
-    return mean_estimate((numbers.cpu() == labels.cpu()).double(), resamples, confidence, seed)
-
-
-def gaussian_distance(
-    mean_a: Float[np.ndarray, " d"],
-    covariance_a: Float[np.ndarray, "d d"],
-    mean_b: Float[np.ndarray, " d"],
-    covariance_b: Float[np.ndarray, "d d"],
-) -> float:
-    """Squared Fréchet distance of two Gaussians: |mu_a - mu_b|^2 + tr(S_a + S_b - 2 (S_a S_b)^(1/2)).
-
-    The last trace is the sum of the square roots of the eigenvalues of S_a^(1/2) S_b S_a^(1/2), which is symmetric: no
-    matrix root of a product is needed, and singular covariances do no harm.
-
-    Source: Dowson & Landau, The Fréchet Distance between Multivariate Normal Distributions.
-    """
-    eigenvalues, vectors = np.linalg.eigh(covariance_a)
-    root = (vectors * np.sqrt(eigenvalues.clip(min=0))) @ vectors.T
-    cross = np.sqrt(np.linalg.eigvalsh(root @ covariance_b @ root).clip(min=0)).sum()
-    shift = ((mean_a - mean_b) ** 2).sum()
-    return float(max(0.0, shift + np.trace(covariance_a) + np.trace(covariance_b) - 2 * cross))
-
-
-def frechet_distance(
-    features_a: Float[Tensor, "n d"],
-    features_b: Float[Tensor, "m d"],
-    resamples: int = 200,
-    confidence: float = 0.95,
-    seed: int = 0,
-) -> Estimate:
-    """Squared Fréchet distance between Gaussian fits of two feature sets; 0 = same mean and covariance.
-
-    Computed in float64. Two traps: with few clips the distance is too large, so only compare distances of equally many
-    clips; and drawing clips anew repeats some, which raises it once more. That second rise is seen (the mean over
-    resamples against the value) and taken off the interval; the first is not.
-
-    Args:
-        features_a, features_b: one row a clip, at least two rows each.
-
-    Raises:
-        ValueError: fewer than two rows, or numbers that are not finite.
-
-    Source: Heusel et al., GANs Trained by a Two Time-Scale Update Rule (FID); Unterthiner et al. for videos (FVD).
-    """
-    a, b = (x.detach().double().cpu().numpy() for x in (features_a, features_b))
-    for name, x in (("features_a", a), ("features_b", b)):
-        if len(x) < 2 or not np.isfinite(x).all():
-            raise ValueError(f"{name} of shape {x.shape}: expected at least two clips and finite numbers")
-
-    def fit(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return x.mean(0), np.atleast_2d(np.cov(x.T))
-
-    def distance(a: np.ndarray, b: np.ndarray) -> float:
-        return gaussian_distance(*fit(a), *fit(b))
-
-    value = distance(a, b)
-    rng = np.random.default_rng(seed)
-    redrawn: list[float] = []
-
-    def statistic(drawn: np.ndarray) -> float:
-        redrawn.append(distance(a[drawn], b[rng.integers(0, len(b), len(b))]))
-        return redrawn[-1]
-
-    low, high = bootstrap(statistic, len(a), resamples, confidence, seed + 1)
-    rise = math.fsum(redrawn) / len(redrawn) - value
-    return Estimate(value, min(value, max(0.0, low - rise)), max(value, high - rise), min(len(a), len(b)))
+    return mean_estimate((numbers.cpu() == labels.cpu()).double(), resamples, confidence, seed, subject)

@@ -12,7 +12,7 @@ def asset(name: str | Path = "") -> Path:
     """A file or folder below the book's `assets/`, wherever a chapter runs.
 
     It is looked for in the folder that `$LFDM_ASSETS` names, in the working folder and those above it, and beside the
-    library's sources.
+    library's sources. Of a library that was installed without them, the trained model is found alone.
 
     Args:
         name: such as "checkpoints/faces64"; the folder itself unless given.
@@ -20,17 +20,18 @@ def asset(name: str | Path = "") -> Path:
     Raises:
         FileNotFoundError: no such folder is at hand, or it has no such file.
     """
-    folder = next((folder for folder in _folders() if (folder / MARK).is_file()), None)
-    if folder is None:
+    folders = [folder for folder in _folders() if (folder / MARK).is_file()]
+    places = [*folders, _installed()] if Path(name).parts else folders
+    if (folder := next((place for place in places if (place / name).exists()), None)) is not None:
+        return folder / name
+    if folders:
         raise FileNotFoundError(
-            f"the book's folder {FOLDER}/ is not at hand: run this inside a clone of the book's repository, "
-            f"or let LFDM_ASSETS name that folder of one"
+            f"{folders[0]} has no {Path(name).as_posix()}: is it of the version that this chapter is of?"
         )
-    if not (folder / name).exists():
-        raise FileNotFoundError(
-            f"{folder} has no {Path(name).as_posix()}: is it of the version that this chapter is of?"
-        )
-    return folder / name
+    raise FileNotFoundError(
+        f"the book's folder {FOLDER}/ is not at hand: run this inside a clone of the book's repository, "
+        f"or let LFDM_ASSETS name that folder of one"
+    )
 
 
 def _folders() -> Iterator[Path]:
@@ -40,3 +41,8 @@ def _folders() -> Iterator[Path]:
     for above in range(len(Path.cwd().parents) + 1):
         yield Path(*[".."] * above, FOLDER)  # relative, so that what a chapter prints is the same everywhere
     yield Path(__file__).resolve().parents[2] / FOLDER
+
+
+def _installed() -> Path:
+    """What a wheel holds of that folder: the trained model alone."""
+    return Path(__file__).resolve().parents[1] / FOLDER

@@ -15,7 +15,7 @@ from typing import Any
 try:
     import fcntl
 except ImportError:  # Windows, where leftovers stay
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_atomically(path: str | Path, write: Callable[[Path], Any]) -> None:

@@ -8,6 +8,7 @@ from ..autoencoder import LFAEConfig
 from ..diffusion import DiffusionConfig
 from ..unet3d import UNet3DConfig
 from .checkpoints import CONFIG_FILE, WEIGHTS_FILE, read_config
+from .fast import FAST
 from .models.configs import make_config, read_fields, read_labels
 from .models.weights import build
 from .reading import CheckpointError
@@ -29,8 +30,9 @@ def find_folder(name: str | Path, **options: Any) -> Path:
         return path  # whether it holds a checkpoint is for the reader of its config to say
     from huggingface_hub import snapshot_download
 
+    files = [place + file for place in ("", f"{FAST}/") for file in (CONFIG_FILE, WEIGHTS_FILE)]
     try:
-        return Path(snapshot_download(name, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE], **options))
+        return Path(snapshot_download(name, allow_patterns=files, **options))
     except Exception as error:  # whatever the network, the hub and their libraries may raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].removeprefix("Got: ")
         raise CheckpointError(
@@ -45,7 +47,9 @@ def read_parts(folder: Path) -> dict[str, Any]:
         CheckpointError: no config there, or one that does not fit; the message names what.
     """
     where = folder / CONFIG_FILE
-    labels, image_size, scale, *values = read_fields(read_config(folder, KIND), FIELDS, where)
+    stored = dict(read_config(folder, KIND))
+    quick = stored.pop("quick", None)  # the only field that may be absent
+    labels, image_size, scale, *values = read_fields(stored, FIELDS, where)
     autoencoder, unet, diffusion = (
         make_config(cls, part, f"{where}: {name}")
         for cls, part, name in zip((LFAEConfig, UNet3DConfig, DiffusionConfig), values, FIELDS[3:], strict=True)
@@ -60,4 +64,5 @@ def read_parts(folder: Path) -> dict[str, Any]:
         "labels": labels,
         "image_size": image_size,
         "guidance_scale": scale,
+        "quick": quick,
     }

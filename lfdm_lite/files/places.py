@@ -70,3 +70,12 @@ def check_writable(folder: Path, wanted: str | Path) -> None:
             pass
     except OSError as error:
         raise ValueError(f"{wanted}: nothing can be written to {nearest} ({error.strerror})") from None
+
+
+def user_cache() -> Path:
+    """Where a user's computer keeps what can be made anew: `$LFDM_CACHE`, or else `$XDG_CACHE_HOME/lfdm_lite` or
+    `~/.cache/lfdm_lite`."""
+    if named := os.environ.get("LFDM_CACHE"):
+        return Path(os.path.expanduser(named))
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "lfdm_lite"

@@ -14,11 +14,19 @@ CONFIGS = {  # the child of a config that a file's field `variant` names
     ("LFAEConfig", "published"): "official.parts.configs.PublishedLFAEConfig",
     ("UNet3DConfig", "published"): "official.parts.configs.PublishedUNet3DConfig",
     ("DiffusionConfig", "published"): "official.parts.configs.PublishedDiffusionConfig",
+    ("LFAEConfig", "ablated"): "baselines.ablated.AblatedLFAEConfig",
+    ("UNet3DConfig", "ablated"): "baselines.ablated.AblatedUNet3DConfig",
 }
 BUILT = {  # what is built from a config
     "LFAEConfig": "autoencoder.LatentFlowAutoencoder",
     "UNet3DConfig": "unet3d.UNet3D",
     "DiffusionConfig": "diffusion.GaussianDiffusion",
+    "VDMConfig": "baselines.vdm.VDMCodec",
+    "LDMConfig": "baselines.ldm.LDMCodec",
+    "LaMDConfig": "baselines.lamd.LaMDCodec",
+    "UNet2DConfig": "baselines.unet2d.UNet2D",
+    "AblatedLFAEConfig": "baselines.ablated.AblatedAutoencoder",
+    "AblatedUNet3DConfig": "baselines.ablated.AblatedUNet3D",
     "PublishedLFAEConfig": "official.parts.autoencoder.PublishedAutoencoder",
     "PublishedUNet3DConfig": "official.parts.denoiser.PublishedUNet3D",
     "PublishedDiffusionConfig": "official.parts.diffusion.PublishedDiffusion",
@@ -39,7 +47,7 @@ def config_class(cls: type, values: Mapping[str, Any]) -> tuple[type, Mapping[st
     """
     if (cls.__name__, "published") in CONFIGS and isinstance(values.get("published"), Mapping):
         first_format = values["published"]
-        child = _named(CONFIGS[cls.__name__, "published"])
+        child = named(CONFIGS[cls.__name__, "published"])
         default = {field.name: field.default for field in fields(child)}
         values = {name: value for name, value in values.items() if name != "published"}
         if any(name not in default or value != default[name] for name, value in first_format.items()):
@@ -50,14 +58,15 @@ def config_class(cls: type, values: Mapping[str, Any]) -> tuple[type, Mapping[st
     if (cls.__name__, variant) not in CONFIGS:
         known = [name for config, name in CONFIGS if config == cls.__name__]
         raise ValueError(f"variant {variant!r} is not one of: {', '.join(known) or 'none'}")
-    return _named(CONFIGS[cls.__name__, variant]), values
+    return named(CONFIGS[cls.__name__, variant]), values
 
 
 def construct(config: Any) -> nn.Module:
     """The network or process that a config describes, with fresh weights."""
-    return _named(BUILT[type(config).__name__])(config)
+    return named(BUILT[type(config).__name__])(config)
 
 
-def _named(path: str) -> Any:
+def named(path: str) -> Any:
+    """What a dotted path within the library names."""
     module, _, name = path.rpartition(".")
     return getattr(import_module(f"lfdm_lite.{module}"), name)

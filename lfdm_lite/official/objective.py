@@ -85,7 +85,7 @@ class StageOneObjective(nn.Module):
         network, config = self.network, self.config
         of_source, of_driving = network.regions(source), network.regions(driving)
         background = network.background(source, driving)
-        size = tuple(side // network.config.latent_stride for side in source.shape[-2:])
+        size = tuple(side // network.config.flow_stride for side in source.shape[-2:])
         motion = network.flow(source, of_source, of_driving, background, size)
         painted = network.decode(source, motion)
         perceptual = perceptual_loss(self.features, painted, driving, self.pyramid, config.perceptual_weights)

@@ -169,7 +169,7 @@ def check_convertible(config: UNet3DConfig) -> None:
     published = with_published(config)
     needed = dict(
         blocks=2, rotary=True, frame_index=False, frame_embedding=False, fixed_labels=True, norm_shift=False,
-        attention_bias=False, last_condition=False, first_skip="convolution",
+        attention_bias=False, last_condition=False, first_skip="convolution", patch=1, numbers=(),
     )  # fmt: skip
     for field, value in needed.items():
         if (given := getattr(published, field)) != value:

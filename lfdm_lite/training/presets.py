@@ -1,12 +1,25 @@
-"""Named sizes of the whole system, each with a configuration for every stage; 128x128 pixels are in `full_scale`."""
+"""Named sizes of the whole system, each with a configuration for every stage; those for a GPU are in `full_scale`."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from ..autoencoder import LFAEConfig
+from ..baselines.ablated import AblatedLFAEConfig, AblatedUNet3DConfig
 from ..data import PROCEDURAL
+from ..data.drawn.acting.expressions import Acting
+from ..diffusion import DiffusionConfig
 from ..evaluation.judges import VideoClassifierConfig
 from ..unet3d import UNet3DConfig
-from .configs import AutoencoderRun, DataConfig, DecoderRun, DiffusionRun, JudgeRun, LoopConfig, OptimConfig, Preset
+from .configs import (
+    AutoencoderRun,
+    DataConfig,
+    DecoderRun,
+    DiffusionRun,
+    DistillRun,
+    JudgeRun,
+    LoopConfig,
+    OptimConfig,
+    Preset,
+)
 from .full_scale import FULL_SCALE
 
 
@@ -26,12 +39,93 @@ def _tiny() -> Preset:
         DiffusionRun(unet=unet, data=data, optim=optim, loop=loop),
         JudgeRun(model=judge, data=data, optim=optim, loop=loop),
         DecoderRun(data=data, optim=optim, loop=loop),
+        DistillRun(data=data, optim=optim, loop=loop),
     )
 
 
 def _faces64() -> Preset:
-    """The shipped checkpoint: 64x64, 16 frames, about seventy minutes on two CPU cores for both stages."""
-    return Preset(AutoencoderRun(), DiffusionRun(), JudgeRun())
+    """The shipped checkpoint: 64x64, 16 frames. Faces act wider than those that judge it, and heads turn."""
+    wide = DataConfig(acting=Acting(strength=(0.5, 1.45), turn=0.2))
+    return Preset(
+        AutoencoderRun(
+            model=LFAEConfig(num_regions=16, motion_stride=2, refine_width=16),
+            data=wide,
+            from_rest=0.7,
+            perceptual_weight=0.035,
+            features="vgg16",
+            depths=3,
+            scales=1,
+            warp_weight=0.5,
+            contrast_weight=0.1,
+            stillness_weight=1.0,
+            smoothness_weight=1.0,
+        ),
+        # A place holds twelve numbers: to answer v, the network would have to carry all their noise through itself.
+        DiffusionRun(data=wide, numbers=("strength", "turn"), diffusion=DiffusionConfig(parameterization="x0")),
+        JudgeRun(),
+        few_steps=DistillRun(data=wide),
+    )
+
+
+def _rivals64() -> Preset:
+    """LFDM beside its rivals at equal effort: `faces64`'s sizes and losses, usual acting, no numbers told.
+
+    The denoiser holds 2.07 M numbers, and what a rival makes of it differs from that by less than 5 %.
+    """
+    large, data = _faces64(), DataConfig()
+    return Preset(
+        replace(large.autoencoder, data=data),
+        replace(large.diffusion, unet=replace(large.diffusion.unet, dim_mults=(1, 2, 4)), data=data, numbers=()),
+        JudgeRun(data=data),
+        DecoderRun(data=data),
+    )
+
+
+def _ablations64() -> Preset:
+    """`rivals64`, of whose LFDM parts can be taken out: its occlusion maps, and what stage two knows of the image."""
+    whole = _rivals64()
+    model, unet = (
+        kind(**{known.name: getattr(part, known.name) for known in fields(part)})
+        for kind, part in ((AblatedLFAEConfig, whole.autoencoder.model), (AblatedUNet3DConfig, whole.diffusion.unet))
+    )
+    return replace(
+        whole, autoencoder=replace(whole.autoencoder, model=model), diffusion=replace(whole.diffusion, unet=unet)
+    )
+
+
+def _faces128cpu() -> Preset:
+    """What two CPU cores can finish in an afternoon: `faces64` at 128x128 pixels, 5.2 M numbers.
+
+    Motion and regions are as coarse as there (32x32), so that the weights of `faces64` fit: begin with them (`init`).
+    """
+    small = _faces64()
+    data = replace(small.autoencoder.data, size=128)
+    usual = replace(data, acting=Acting())
+    loop = LoopConfig(save_every=100, validate_every=300, sample_every=300, log_every=10)
+    brief = OptimConfig(steps=1600, batch_size=8, learning_rate=4e-4, warmup=60)
+    return Preset(
+        replace(
+            small.autoencoder,
+            model=replace(small.autoencoder.model, motion_stride=4, region_downscale=4),
+            data=data,
+            optim=brief,
+            loop=loop,
+        ),
+        replace(
+            small.diffusion,
+            unet=replace(small.diffusion.unet, patch=2, dim_mults=(1, 3, 5)),
+            data=data,
+            optim=replace(brief, steps=3000, learning_rate=8e-4, ema=0.998),
+            loop=loop,
+        ),
+        JudgeRun(
+            model=VideoClassifierConfig(channels=(24, 48, 64, 96, 96)),
+            data=usual,
+            optim=OptimConfig(steps=300, batch_size=16, learning_rate=2e-3),
+            loop=loop,
+        ),
+        DecoderRun(data=usual, optim=replace(brief, steps=300), loop=loop),
+    )
 
 
 def _faces32() -> Preset:
@@ -76,6 +170,9 @@ PRESETS: dict[str, Preset] = {
     "tiny": _tiny(),
     "faces32": _faces32(),
     "faces64": _faces64(),
+    "rivals64": _rivals64(),
+    "ablations64": _ablations64(),
+    "faces128cpu": _faces128cpu(),
     "figures64": _moving("figures"),
     "gestures64": _moving("gestures"),
 } | FULL_SCALE

@@ -5,6 +5,8 @@ from .flow_pictures import colour_wheel_picture, flow_arrows, flow_overlay
 from .pictures import contact_sheet, grid_of_clips, image_row, show_images, show_strips, video_strip
 from .players import Player, player, slider
 from .stills import Picture
+from .style import COLOURS, use_style
 
-__all__ = ["Dial", "Picture", "Player", "colour_wheel_picture", "contact_sheet", "dial", "flow_arrows", "flow_overlay"]
-__all__ += ["grid_of_clips", "image_row", "player", "show_images", "show_strips", "slider", "video_strip"]
+__all__ = ["COLOURS", "Dial", "Picture", "Player", "colour_wheel_picture", "contact_sheet", "dial", "flow_arrows"]
+__all__ += ["flow_overlay", "grid_of_clips", "image_row", "player", "show_images", "show_strips", "slider"]
+__all__ += ["use_style", "video_strip"]

@@ -28,7 +28,6 @@ PANEL = 256  # pixels of height that a picture has at least; figures keep their 
 MOST = 100  # pictures that a twin may hold
 LARGE = 1_000_000  # characters of HTML; beyond that a warning says so
 WIDGET = "application/vnd.jupyter.widget-view+json"
-MISSING = 'Values in between need ipywidgets: pip install "lfdm_lite[teach]".'
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,14 @@ class Dial:
     reach: dict[str, tuple[float | int, float | int]]  # ends of the live control, where not those of the choices
     views: tuple[str, ...]  # <img> of every combination; the last dial turns fastest
     frames: int  # of each; 1: a still
+    start: int = 0  # the frame that is seen first
 
     def __repr__(self) -> str:
         return f"Dial({' x '.join(f'{len(words)} {name}' for name, words in self.choices.items())})"
 
     def _repr_html_(self) -> str:
         """The twin."""
-        return _page(self.views, self.choices, self.frames)
+        return _page(self.views, self.choices, self.frames, self.start)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         bundle = {"text/plain": repr(self), "text/html": self._repr_html_()}
@@ -55,7 +55,7 @@ class Dial:
             if find_spec("ipywidgets"):
                 bundle[WIDGET] = self.live()._repr_mimebundle_()[WIDGET]
             else:
-                bundle["text/html"] += f"<p>{html.escape(MISSING)}</p>"
+                bundle["text/html"] += f"<p>{html.escape(_missing())}</p>"
         return bundle
 
     def live(self) -> Any:
@@ -65,7 +65,7 @@ class Dial:
             ImportError: ipywidgets is missing; says how to install it.
         """
         if not find_spec("ipywidgets"):
-            raise ImportError(MISSING)
+            raise ImportError(_missing())
         widgets = import_module("ipywidgets")
         boxes = {name: _box(widgets, name, words, self.reach.get(name)) for name, words in self.choices.items()}
         shown = widgets.HTML()
@@ -74,8 +74,8 @@ class Dial:
             words = {name: _word(box.value) for name, box in boxes.items()}
             state = {name: (word, self.choices[name].get(word, boxes[name].value)) for name, word in words.items()}
             try:
-                view, _, frames = _view(self.draw, self.alt, state, True)
-                shown.value = _page((view,), {}, frames)
+                view, _, frames, start = _view(self.draw, self.alt, state, True)
+                shown.value = _page((view,), {}, frames, start)
             except Exception as error:  # a callback has no cell below which a traceback could stand
                 shown.value = f'<p role="alert">{html.escape(f"{type(error).__name__}: {error}")}</p>'
 
@@ -97,7 +97,8 @@ def dial(
 
     Args:
         draw: called as `draw(name=value, ...)`; returns a `Picture`, a matplotlib figure (which is closed), an image
-            `(3, h, w)`, or a clip `(3, t, h, w)` or `Player`, which get a dial for the frame and a play button.
+            `(3, h, w)`, or a clip `(3, t, h, w)` or `Player`, which get a dial for the frame and a play button
+            (and open at the `start` of the first `Player`).
         alt: text for who cannot see the picture; or a function of the values that returns it.
         reach: ends of a live control that may go beyond `values`, such as `{"seed": (0, 99)}`.
         values: for each argument what the twin offers: numbers, texts, or a dictionary from texts to anything.
@@ -117,10 +118,10 @@ def dial(
         _view(draw, alt, dict(zip(choices, state, strict=True)), i == 0)
         for i, state in enumerate(itertools.product(*(words.items() for words in choices.values())))
     ]
-    views, sizes, frames = zip(*made, strict=True)
+    views, sizes, frames, starts = zip(*made, strict=True)
     if len(set(sizes)) != 1:
         raise ValueError(f"pictures of sizes {sorted(set(sizes))}; expected one size and one number of frames")
-    found = Dial(draw, choices, alt, dict(reach or {}), views, frames[0])
+    found = Dial(draw, choices, alt, dict(reach or {}), views, frames[0], starts[0])
     if (size := sum(map(len, views))) > LARGE:
         warnings.warn(f"{found!r} takes {size / 1e6:.1f} MB: draw fewer or smaller pictures", stacklevel=2)
     return found
@@ -138,6 +139,13 @@ def somebody_is_there() -> bool:
 
 
 # ---------------------------------------------------------------- one state
+
+
+def _missing() -> str:
+    """What to say where ipywidgets is not installed."""
+    from ..files.machine.packages import advice
+
+    return f"Values in between need ipywidgets: {advice('ipywidgets')}"
 
 
 def _word(value: Any) -> str:
@@ -159,11 +167,11 @@ def _choices(name: str, given: Sequence[Any] | Mapping[str, Any]) -> dict[str, A
 
 def _view(
     draw: Callable[..., Any], alt: str | Callable[..., str], state: Mapping[str, tuple[str, Any]], shown: bool
-) -> tuple[str, tuple[int, ...], int]:
-    """One state → its <img>, the size of the picture as (t, h, w), and its number of frames."""
+) -> tuple[str, tuple[int, ...], int, int]:
+    """One state → its <img>, the size of the picture as (t, h, w), its number of frames, and the one seen first."""
     values = {name: value for name, (_, value) in state.items()}
     drawn = draw(**values)
-    frames = _frames(drawn)
+    frames, start = _frames(drawn), drawn.start if isinstance(drawn, Player) else 0
     _, t, h, w = frames.shape
     sheet, file = to_pillow(frames.permute(0, 2, 1, 3).reshape(3, h, t * w)), io.BytesIO()
     # Without loss a plot is half of its PNG; of moving frames nobody sees what quality 80 leaves out.
@@ -172,14 +180,15 @@ def _view(
     words = ", ".join(f"{name.replace('_', ' ')} {word}" for name, (word, _) in state.items())
     told = alt(**values) if callable(alt) else alt
     hidden = 'hidden="hidden" '  # JupyterLab drops an empty attribute of a notebook that is not trusted yet
-    window = f"aspect-ratio:{w}/{h};object-fit:cover;object-position:0% 0;" if t > 1 else ""  # one frame of the sheet
+    left = f"{100 * start / max(1, t - 1):g}%"
+    window = f"aspect-ratio:{w}/{h};object-fit:cover;object-position:{left} 0;" if t > 1 else ""  # a frame of the sheet
     view = (
         f'<img {"" if shown else hidden}alt="{html.escape(f"{told} ({words})")}" '
         f'style="width:{w * scale}px;max-width:100%;height:auto;{window}margin:0;padding:0'
         f'{";image-rendering:pixelated" if scale > 1 else ""}" '
         f'src="data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}">'
     )
-    return view, (t, h, w), t
+    return view, (t, h, w), t, start
 
 
 def _frames(drawn: Any) -> Float[Tensor, "3 t h w"]:
@@ -234,13 +243,13 @@ UNSEEN = "position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset
 HINT = "To turn the dials, run this cell, or trust the notebook."
 
 
-def _page(views: Sequence[str], choices: Mapping[str, Mapping[str, Any]], frames: int) -> str:
+def _page(views: Sequence[str], choices: Mapping[str, Mapping[str, Any]], frames: int, start: int) -> str:
     """The pictures, and below them one line a dial."""
     lines = [_line(name, words) for name, words in choices.items()]
     if frames > 1:
         button = f'<button type="button" onclick="{PLAY}" aria-label="play or pause">\u25b6</button> '
         numbers = {str(i): i for i in range(frames)}
-        lines.append(_line("frame", numbers, button, f' data-frames="{frames}"'))
+        lines.append(_line("frame", numbers, button, f' data-frames="{frames}"', start))
     hint = f'<p class="lfdm-hint"><em>{HINT}</em></p>' if lines else ""
     first = views[0].replace("<img ", f'<img onload="{READY}" ', 1) if lines else views[0]
     return (
@@ -250,16 +259,16 @@ def _page(views: Sequence[str], choices: Mapping[str, Mapping[str, Any]], frames
     )
 
 
-def _line(name: str, words: Mapping[str, Any], before: str = "", more: str = "") -> str:
+def _line(name: str, words: Mapping[str, Any], before: str = "", more: str = "", at: int = 0) -> str:
     """A range for numbers, with what it says beside it; a list of choices for texts."""
     title, listed = html.escape(name.replace("_", " ")), [html.escape(word) for word in words]
     label = f'<div style="display:inline-block;margin:0.4em 1.5em 0.4em 0;white-space:nowrap">{before}<label>{title} '
     if _numbers(words):
-        ends = f'min="0" max="{len(listed) - 1}" value="0" step="1" autocomplete="off" data-count="{len(listed)}"'
+        ends = f'min="0" max="{len(listed) - 1}" value="{at}" step="1" autocomplete="off" data-count="{len(listed)}"'
         return (
             f'{label}<input type="range" {ends} data-words="{"|".join(listed)}" '
-            f'aria-valuetext="{listed[0]}"{more} style="width:12em;vertical-align:middle"></label> '
-            f'<span aria-hidden="true" style="display:inline-block;min-width:3em">{listed[0]}</span></div>'
+            f'aria-valuetext="{listed[at]}"{more} style="width:12em;vertical-align:middle"></label> '
+            f'<span aria-hidden="true" style="display:inline-block;min-width:3em">{listed[at]}</span></div>'
         )
     options = "".join(f"<option>{word}</option>" for word in listed)
     return f'{label}<select autocomplete="off" data-count="{len(listed)}">{options}</select></label></div>'

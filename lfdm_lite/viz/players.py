@@ -2,6 +2,7 @@
 
 import base64
 import html
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..files.media import write_gif, write_mp4
-from ..files.pictures import encode_png, write_whole
+from ..files.pictures import encode_png, to_pillow, write_whole
 
 HEIGHT = 192  # pixels that a player aims at unless a scale is given
+WIDEST = 16_383  # pixels of a side that WebP can hold
 KEYS_STAY = 'onkeydown="event.stopPropagation()"'  # JupyterLab (4.6) takes arrows to move between cells
 
 
@@ -27,6 +29,8 @@ class Player:
     labels: tuple[str, ...]  # what the slider says at each frame
     fps: float | int | None = 8  # frames a second once played; None: a slider without a play button
     scale: int = 1  # magnification of every pixel
+    quality: int | None = None  # of WebP, for a page that would be too heavy; None: PNG, without loss
+    start: int = 0  # the frame that is seen first, and alone where nothing moves (on paper, say)
 
     def __repr__(self) -> str:
         _, t, h, w = self.frames.shape
@@ -58,7 +62,7 @@ class Player:
         any number of players and no names clash.
         """
         _, t, h, w = self.frames.shape
-        sheet = base64.b64encode(encode_png(self.frames.permute(0, 2, 1, 3).reshape(3, h, t * w))).decode()
+        kind, sheet = _sheet(self.frames.permute(0, 2, 1, 3).reshape(3, h, t * w), self.quality)
         w, h = w * self.scale, h * self.scale
         find = "const box=this.closest('.lfdm-player'),slider=box.querySelector('input');"
         show = (
@@ -72,13 +76,14 @@ class Player:
             f"slider.dispatchEvent(new Event('input'))}},{round(1000 / (self.fps or 2))})}}"
         )
         button = f'<button type="button" onclick="{play}" aria-label="play or pause">\u25b6</button> '
-        alt, first = html.escape(self.alt), html.escape(self.labels[0])
+        alt, first = html.escape(self.alt), html.escape(self.labels[self.start])
+        left = f"-{self.start * w}px" if self.start else "0"
         listed = html.escape("|".join(label.replace("|", "/") for label in self.labels))
         return (
             f'<div class="lfdm-player" {KEYS_STAY}><div role="img" aria-label="{alt}" style="width:{w}px;height:{h}px;'
-            f"background:url(data:image/png;base64,{sheet}) 0 0/{t * w}px {h}px;image-rendering:pixelated"
-            f'"></div>{button if self.fps else ""}<input type="range" min="0" max="{t - 1}" value="0" step="1" '
-            f'data-labels="{listed}" oninput="{show}" aria-label="{alt}: choose what is shown" '
+            f"background:url(data:image/{kind};base64,{sheet}) {left} 0/{t * w}px {h}px;image-rendering:pixelated"
+            f'"></div>{button if self.fps else ""}<input type="range" min="0" max="{t - 1}" value="{self.start}" '
+            f'step="1" data-labels="{listed}" oninput="{show}" aria-label="{alt}: choose what is shown" '
             f'style="width:{max(w - 60, 100)}px;vertical-align:middle"> <output>{first}</output></div>'
         )
 
@@ -89,6 +94,8 @@ def player(
     scale: int | None = None,
     labels: Sequence[str] = (),
     alt: str = "",
+    quality: int | None = None,
+    start: int = 0,
 ) -> Player:
     """A clip behind a slider with a play button.
 
@@ -97,16 +104,24 @@ def player(
         scale: magnification of every pixel; to about 192 pixels of height unless given.
         labels: what to say at each frame; its number unless given.
         alt: text for who cannot see it.
+        quality: 0 to 100, of WebP: at 95 about a third of the bytes; without loss (PNG) unless given.
+        start: the frame that is seen first.
 
     Raises:
-        ValueError: labels, but not one a frame, or no frames.
+        ValueError: labels, but not one a frame; no frames; a start that is none of them; a quality beyond 0 to 100, or
+            for films too wide for WebP.
     """
     numbers = tuple(f"frame {i}" for i in range(video.shape[1]))
-    return _player(video, labels or numbers, alt or f"a video of {video.shape[1]} frames", fps, scale)
+    return _player(video, labels or numbers, alt or f"a video of {video.shape[1]} frames", fps, scale, quality, start)
 
 
 def slider(
-    pictures: Sequence[Any] | Float[Tensor, "3 t h w"], labels: Sequence[str], scale: int | None = None, alt: str = ""
+    pictures: Sequence[Any] | Float[Tensor, "3 t h w"],
+    labels: Sequence[str],
+    scale: int | None = None,
+    alt: str = "",
+    quality: int | None = None,
+    start: int = 0,
 ) -> Player:
     """Pictures computed beforehand, one for each position of a slider: the twin of a widget that needs a kernel.
 
@@ -115,22 +130,47 @@ def slider(
         labels: what the slider says at each, such as "guidance 1.5".
         scale: magnification of every pixel; to about 192 pixels of height unless given.
         alt: text for who cannot see it; lists the labels unless given.
+        quality, start: as those of `player`.
 
     Raises:
-        ValueError: not one label a picture, or pictures of different size.
+        ValueError: not one label a picture; pictures of different size; what `player` does not take.
     """
     if not isinstance(pictures, Tensor):
         sizes = {tuple(picture.image.shape) for picture in pictures}
         if len(sizes) != 1:
             raise ValueError(f"pictures of sizes {sorted(sizes)}; expected at least one, and one size")
         pictures = torch.stack([picture.image.cpu() for picture in pictures], dim=1)
-    return _player(pictures, labels, alt or f"a picture for each of {', '.join(labels)}", None, scale)
+    return _player(pictures, labels, alt or f"a picture for each of {', '.join(labels)}", None, scale, quality, start)
 
 
 def _player(
-    frames: Float[Tensor, "3 t h w"], labels: Sequence[str], alt: str, fps: float | int | None, scale: int | None
+    frames: Float[Tensor, "3 t h w"],
+    labels: Sequence[str],
+    alt: str,
+    fps: float | int | None,
+    scale: int | None,
+    quality: int | None,
+    start: int,
 ) -> Player:
-    t, h = frames.shape[1:3]
+    t, h, w = frames.shape[1:]
     if t == 0 or len(labels) != t:
         raise ValueError(f"{len(labels)} labels for {t} frames; expected one a frame, and at least one frame")
-    return Player(frames.detach().cpu(), alt, tuple(labels), fps, max(1, round(HEIGHT / h)) if scale is None else scale)
+    if not 0 <= start < t:
+        raise ValueError(f"start {start} is none of the {t} frames; expected 0 to {t - 1}")
+    if quality is not None and not (0 <= quality <= 100 and max(t * w, h) <= WIDEST):
+        raise ValueError(
+            f"quality={quality} for {t} frames of {w}x{h}; expected 0 to 100, and at most {WIDEST} pixels side by side"
+        )
+    scale = max(1, round(HEIGHT / h)) if scale is None else scale
+    return Player(frames.detach().cpu(), alt, tuple(labels), fps, scale, quality, start)
+
+
+def _sheet(image: Float[Tensor, "3 h w"], quality: int | None) -> tuple[str, str]:
+    """The format of a picture, and its bytes in base 64."""
+    if quality is None:
+        kind, encoded = "png", encode_png(image)
+    else:
+        kind, file = "webp", io.BytesIO()
+        to_pillow(image).save(file, "WEBP", quality=quality, method=6)
+        encoded = file.getvalue()
+    return kind, base64.b64encode(encoded).decode()

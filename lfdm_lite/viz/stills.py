@@ -42,8 +42,10 @@ def display(picture: Picture) -> None:
     try:
         from IPython.display import display as show
     except ImportError as error:
-        advice = 'pip install "lfdm_lite[teach]"; or keep what image_row and contact_sheet return, and save it'
-        raise ImportError(f"showing a picture needs IPython; install it with: {advice}") from error
+        from ..files.machine.packages import advice
+
+        instead = "or keep what image_row and contact_sheet return, and save it"
+        raise ImportError(f"showing a picture needs IPython: {advice('IPython')}; {instead}") from error
     show(picture)
 
 

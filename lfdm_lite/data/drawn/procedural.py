@@ -15,14 +15,20 @@ A set of its own is a class with three attributes and one method::
 import hashlib
 import operator
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+import torch
+from jaxtyping import Bool, UInt8
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from .engine.scenes import Layer, render
+
+AT_REST = 0.01  # pixels: what moves less is still, up to rounding
 
 
 class Split(NamedTuple):
@@ -38,7 +44,8 @@ class ProceduralSet(Dataset, ABC):
 
     An item is a dictionary: `video` (3, T, H, W) float32 RGB in [0, 1]; `label` int and `label_name`; `subject` int;
     `flow` (2, T, H, W) float32, backward from every frame to frame 0, normalized; `visible` (1, T, H, W) float32,
-    1 where the pixel's source can be seen in frame 0. Frame 0 is at rest and says nothing about the label.
+    1 where the pixel's source can be seen in frame 0. Frame 0 is at rest and says nothing about the label. A set that
+    names `numbers` adds one float for each: what it knows of the performance beside the label.
 
     Item i depends on split, seed and i alone: not on `length`, on what was drawn before it, or on the workers.
 
@@ -55,6 +62,8 @@ class ProceduralSet(Dataset, ABC):
     """
 
     labels: ClassVar[tuple[str, ...]]
+    numbers: ClassVar[tuple[str, ...]] = ()  # that `tell` gives
+    parts: ClassVar[tuple[str, ...]] = ()  # what the layers that `draw` gives are of, in a set that names its parts
     key: ClassVar[int]  # keeps the random numbers of this set apart from those of others
     splits: ClassVar[dict[str, Split]] = {
         "train": Split(0, 2000, 6000),
@@ -89,11 +98,29 @@ class ProceduralSet(Dataset, ABC):
                 depends on `size` or `num_frames`.
         """
 
+    def tell(self, label: str, subject: int, rng: np.random.Generator) -> dict[str, float]:
+        """Each of `numbers` of the clip that `draw` draws with the same arguments."""
+        return {}
+
     def __len__(self) -> int:
         return self.length
 
-    def scene(self, index: int) -> tuple[list[Layer], int, int]:
-        """The layers of clip `index`, its label and its subject: what `self[index]` draws."""
+    def scene(self, index: int, take: int = 0) -> tuple[list[Layer], int, int]:
+        """The layers of clip `index`, its label and its subject: what `self[index]` draws.
+
+        Args:
+            take: 0, or a number of another performance of the same label by the same subject, which no item shows.
+        """
+        label, subject, rng = self._cast(index, take)
+        return self.draw(self.labels[label], subject, rng), label, subject
+
+    def told(self, index: int) -> dict[str, float]:
+        """The `numbers` of clip `index`, as its item has them; nothing is drawn."""
+        label, subject, rng = self._cast(index)
+        return self.tell(self.labels[label], subject, rng)
+
+    def _cast(self, index: int, take: int = 0) -> tuple[int, int, np.random.Generator]:
+        """What clip `index` shows, who acts, and the random numbers for how."""
         try:
             given, index = index, operator.index(index)
         except TypeError:
@@ -107,7 +134,35 @@ class ProceduralSet(Dataset, ABC):
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))
         first, number, _ = self.splits[self.split]
         subject = first + int(rng.integers(number))
-        return self.draw(self.labels[label], subject, rng), label, subject
+        if take:
+            rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((*entropy, take))))
+        return label, subject, rng
+
+    def part_map(self, index: int) -> UInt8[Tensor, "1 t h w"]:
+        """Which of `parts` every pixel of clip `index` shows, by number. It draws the clip anew; no item holds it.
+
+        Raises:
+            ValueError: if this set does not name its parts.
+        """
+        if not self.parts:
+            raise ValueError(f"{type(self).__name__} does not name its parts; Faces and Sketches do")
+        layers, _, _ = self.scene(index)
+        number = torch.tensor([self.parts.index(layer.part) for layer in layers], dtype=torch.uint8)
+        return number[render(layers, self.size, self.num_frames).owner.long()][None]
+
+    def never_moves(self, index: int, takes: int = 16) -> Bool[Tensor, "1 h w"]:
+        """Where the subject of clip `index`, acting its label again and again, neither moves nor hides anything.
+
+        True at the pixels that are at rest and visible in all frames of `takes` other performances. Only of sets
+        whose subjects always start from the same image, as those of `Faces` do.
+        """
+        still = torch.ones(1, self.size, self.size, dtype=torch.bool)
+        for take in range(1, takes + 1):
+            layers, _, _ = self.scene(index, take)
+            unpainted = [replace(layer, paint=lambda x, y: torch.zeros(3, 1, 1, 1)) for layer in layers]
+            _, flow, visible, _ = render(unpainted, self.size, self.num_frames)
+            still &= (visible & (flow.norm(dim=0, keepdim=True) * self.size / 2 < AT_REST)).all(dim=1)
+        return still
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         layers, label, subject = self.scene(index)
@@ -119,6 +174,7 @@ class ProceduralSet(Dataset, ABC):
             "subject": subject,
             "flow": flow,
             "visible": visible.float(),
+            **self.told(index),
         }
 
 

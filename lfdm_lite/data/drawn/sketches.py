@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from .acting.expressions import AS_PEOPLE_DO, Acting
 from .engine.looks import LOOKS
 from .engine.scenes import Layer
 from .faces import Faces
@@ -18,6 +19,7 @@ class Sketches(Faces):
     Args:
         split, size, num_frames, length, seed: those of every `ProceduralSet`.
         look: "ink", "night" or "photo"; "all" draws one for every clip.
+        acting: that of `Faces`.
 
     Raises:
         ValueError: if an argument is not one of these.
@@ -31,14 +33,15 @@ class Sketches(Faces):
         length: int | None = None,
         seed: int = 0,
         look: str = "all",
+        acting: Acting = AS_PEOPLE_DO,
     ) -> None:
-        super().__init__(split, size, num_frames, length, seed)
+        super().__init__(split, size, num_frames, length, seed, acting)
         if look != "all" and look not in LOOKS:
             raise ValueError(f"look {look!r} is not one of: all, {', '.join(LOOKS)}")
         self.look = look
 
-    def scene(self, index: int) -> tuple[list[Layer], int, int]:
-        layers, label, subject = super().scene(index)
+    def scene(self, index: int, take: int = 0) -> tuple[list[Layer], int, int]:
+        layers, label, subject = super().scene(index, take)
         look, rng = self._look(index)
         return LOOKS[look](layers, rng), label, subject
 

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from ...files.atomic import write_atomically
 from ...files.media import MediaError, count_frames, iterate_frames
 from ...files.pictures import IMAGE_SUFFIXES
+from ...files.places import user_cache
 from ...files.reading import CheckpointError, one_line, read_json
 from .clip_table import Clip
 
@@ -28,16 +29,9 @@ Known = dict[str, list[int]]  # path → bytes, time of the last change, frames
 
 
 def cache_folder(cache: str | Path | bool | None) -> Path | None:
-    """Where things are cached: the folder given, none for None or False, and for True `$LFDM_CACHE` or else
-    `$XDG_CACHE_HOME/lfdm_lite` or `~/.cache/lfdm_lite`."""
+    """Where things are cached: the folder given, none for None or False, and for True `files.places.user_cache`."""
     if cache is True:
-        named = os.environ.get("LFDM_CACHE")
-        shared = os.environ.get("XDG_CACHE_HOME")
-        return (
-            Path(os.path.expanduser(named))
-            if named
-            else (Path(shared) if shared else Path.home() / ".cache") / "lfdm_lite"
-        )
+        return user_cache()
     return Path(cache) if cache not in (None, False) else None
 
 

@@ -82,7 +82,9 @@ def letterbox(image: Shaped[np.ndarray, "h w 3"], size: int) -> Shaped[np.ndarra
     try:
         import cv2
     except ImportError:
-        raise ImportError('letterbox needs OpenCV: pip install "lfdm_lite[train]"') from None
+        from ...files.machine.packages import advice
+
+        raise ImportError(f"letterbox needs OpenCV: {advice('cv2')}") from None
 
     ratio = size / max(image.shape[:2])
     h, w = (int(side * ratio) for side in image.shape[:2])

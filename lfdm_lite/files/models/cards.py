@@ -1,11 +1,12 @@
 """The model card that goes along with a saved model: `README.md`, as the Hugging Face Hub reads it."""
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin
 
 from ..atomic import write_atomically
 
@@ -82,3 +83,24 @@ def write_card(folder: Path, card: Any) -> None:
 def plain(text: str) -> str:
     """A text without what would end its marking in Markdown."""
     return "".join(letter if letter.isprintable() else "?" for letter in text).replace("`", "'")
+
+
+def check_upload(options: dict[str, Any], push_to_hub: bool) -> None:
+    """Look whether what is left of the options of `save_pretrained` are those of an upload, and one is wanted.
+
+    Raises:
+        TypeError: not so; names the option.
+    """
+    parameters = inspect.signature(ModelHubMixin.push_to_hub).parameters
+    ours = ("config", "model_card_kwargs")  # which the Hub's mixin sends as None; the model makes both itself
+    known = [name for name in parameters if name not in ("self", *ours)]
+    for name, value in options.items():
+        if name not in known and (name not in ours or value is not None):
+            raise TypeError(
+                f"save_pretrained has no option {name!r}; it knows dtype and overwrite, "
+                f"and with push_to_hub=True: {', '.join(known)}"
+            )
+        if value is not None and not push_to_hub:
+            raise TypeError(
+                f"save_pretrained got {name!r}, which is of an upload: add push_to_hub=True, or leave it out"
+            )

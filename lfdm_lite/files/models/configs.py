@@ -17,6 +17,7 @@ LIMITS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("num_down", "region_depth", "flow_depth", "background_depth"), (0, 12)),  # halvings
     **dict.fromkeys(("blocks", "num_residual"), (0, 256)),  # layers behind one another
     **dict.fromkeys(("num_frames", "grid"), (1, 4_096)),
+    **dict.fromkeys(("patch", "motion_stride"), (1, 64)),
     "num_steps": (1, 100_000),
     "image_size": (1, 8_192),
     "temperature": (1e-6, 1e6),

@@ -1,6 +1,8 @@
-"""What `torch.save` wrote, such as `.pth` files: read without running anything in them, damage noticed."""
+"""What `torch.save` wrote, such as `.pth`, and pickles of numpy's arrays: nothing in them is run, damage is noticed."""
 
 import contextlib
+import io
+import math
 import pickle
 import re
 import zipfile
@@ -89,3 +91,100 @@ def numbers_of_numpy() -> contextlib.AbstractContextManager:
     scalar = [(core.multiarray.scalar, f"numpy.{name}.multiarray.scalar") for name in ("core", "_core")]
     types = [type(np.dtype(name)) for name in ("bool", "int32", "int64", "float32", "float64")]
     return torch.serialization.safe_globals([*scalar, np.dtype, *types])
+
+
+class PickledType:
+    """Stands in for `numpy.dtype`: the name of a plain number and, as its state, an order of bytes."""
+
+    NAMES = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8")
+    order = "|"
+
+    def __init__(self, name: Any, *flags: Any) -> None:
+        if name not in self.NAMES:
+            raise CheckpointError(f"it holds more than arrays of plain numbers (type {shown(name)})")
+        self.name = name
+
+    def __setstate__(self, state: Any) -> None:
+        match state:
+            case (3, "<" | ">" | "|" as order, None, None, None, -1, -1, 0):
+                self.order = order
+            case _:
+                raise CheckpointError(f"it holds more than arrays of plain numbers (type {shown(state)})")
+
+
+class PickledArray:
+    """Stands in for `numpy.ndarray` and for what makes one, so that no state of an array reaches numpy unchecked."""
+
+    array: np.ndarray | None = None
+
+    def __init__(self, *empty: Any) -> None:
+        """numpy pickles an array as an empty one, which is of no use here, and the state to be set."""
+
+    def __setstate__(self, state: Any) -> None:
+        match state:
+            case (1, tuple(shape), PickledType() as kind, bool(fortran), bytes(content)):
+                number = np.dtype(f"{kind.order}{kind.name}")
+            case _:
+                raise CheckpointError("it holds an array in a form that numpy does not write for plain numbers")
+        whole = all(type(size) is int and size >= 0 for size in shape)
+        if not whole or math.prod(shape) * number.itemsize != len(content):
+            raise CheckpointError(
+                f"it holds {len(content):,} bytes for an array of {number.name} of shape {shown(shape)}"
+            )
+        order = "F" if fortran else "C"
+        self.array = np.frombuffer(content, number).reshape(shape, order=order).copy(order)
+
+
+class ArrayUnpickler(pickle.Unpickler):
+    """Makes plain containers and stand-ins for arrays; whatever else a pickle names is refused before it is touched."""
+
+    MADE = {
+        ("numpy.core.multiarray", "_reconstruct"): PickledArray,  # numpy 1
+        ("numpy._core.multiarray", "_reconstruct"): PickledArray,  # numpy 2
+        ("numpy", "ndarray"): PickledArray,
+        ("numpy", "dtype"): PickledType,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self.MADE[module, name]
+        except KeyError:
+            raise CheckpointError(f"it holds more than numpy's arrays ({shown(f'{module}.{name}')})") from None
+
+
+def read_arrays(content: bytes, where: str) -> Any:
+    """What a pickle of plain containers and numpy's arrays of plain numbers holds; nothing in it is run.
+
+    Args:
+        where: named in errors.
+
+    Returns:
+        a nest of dict, list and tuple with str, int, float, bool, None and arrays of numbers in it.
+
+    Raises:
+        CheckpointError: it is truncated or no pickle, or holds more.
+    """
+    try:
+        return _with_arrays(ArrayUnpickler(io.BytesIO(content)).load(), {})
+    except CheckpointError as error:
+        raise CheckpointError(f"{where} was refused and nothing in it was run: {error}") from None
+    except Exception as error:  # whatever pickle and numpy trip over, the content is to blame
+        raise CheckpointError(f"{where} is truncated or no pickle: {one_line(error)}") from None
+
+
+def _with_arrays(tree: Any, done: dict[int, Any]) -> Any:
+    """The nest with arrays in the place of their stand-ins; what it holds twice is looked at once, by its `id`."""
+    if id(tree) in done:
+        return done[id(tree)]
+    if type(tree) is dict:
+        made = {_with_arrays(name, done): _with_arrays(inner, done) for name, inner in tree.items()}
+    elif type(tree) in (list, tuple):
+        made = type(tree)(_with_arrays(inner, done) for inner in tree)
+    elif type(tree) is PickledArray and tree.array is not None:
+        made = tree.array
+    elif tree is None or type(tree) in (str, int, float, bool):
+        made = tree
+    else:
+        raise CheckpointError(f"it holds more than plain containers and numpy's arrays ({type(tree).__name__})")
+    done[id(tree)] = made
+    return made

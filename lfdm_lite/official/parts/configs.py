@@ -39,6 +39,7 @@ class PublishedLFAEConfig(LFAEConfig):
     blend_source: bool = False  # the warped source image replaces the painted one where visible; theirs: True
 
     def __post_init__(self):
+        super().__post_init__()
         if self.blend_skips and not self.skips:
             raise ValueError("blend_skips=True needs skips=True")
 
@@ -74,6 +75,8 @@ class PublishedUNet3DConfig(UNet3DConfig):
                 raise ValueError(f"{given}: accepted are {' and '.join(map(repr, accepted))}")
         if self.split_heads and sum(self.split_heads) != self.channels:
             raise ValueError(f"split_heads={self.split_heads} must add up to channels={self.channels}")
+        if self.split_heads and self.patch != 1:
+            raise ValueError(f"split_heads={self.split_heads} needs patch=1, got {self.patch}")
 
     @property
     def label_width(self) -> int:

@@ -62,11 +62,11 @@ class TaxicabTransform(RandomTransform):
         self.control_points = self.control_points.flip(-1)  # x runs faster than y
 
     @in_float32
-    def __call__(self, points: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2"]:
+    def __call__(self, points: Float[Tensor, "b2 n 2"]) -> Float[Tensor, "b n 2"]:
         moved = points @ self.affine[:, :, :2].mT + self.affine[:, None, :, 2]
         r = (points[:, :, None] - self.control_points).abs().sum(-1)
         bend = r**2 * torch.log(r + 1e-6)
-        return moved + (bend * self.weights[:, None]).sum(-1, keepdim=True)
+        return moved + bend @ self.weights[..., None]
 
     @in_float32
     def jacobian(self, points: Float[Tensor, "b n 2"]) -> Float[Tensor, "b n 2 2"]:

@@ -5,18 +5,17 @@ of scalar losses, each a mean over the batch, the total under "loss". So the mea
 a batch, is the loss of the whole batch, and its gradient likewise.
 """
 
-import math
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from ...files.atomic import write_json
@@ -24,6 +23,8 @@ from ...files.locks import hold_folder
 from ...files.reading import one_line
 from ..configs import LoopConfig
 from .averaging import WeightAverage
+from .computing import keep_freed_memory, limit_gradient, match_memory_order, set_batch_norms, to_channels_last
+from .pace import ProcessorClock
 from .randomness import BatchOrder, Examples, key_of
 from .recipes import RECIPE, Recipe, check_same_clips, recipe_for
 from .schedules import ema_decay, learning_rate
@@ -74,11 +75,14 @@ class Engine:
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
         self.device, self.processes = self.accelerator.device, self.accelerator.num_processes
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.main, self.alone = self.accelerator.is_main_process, self.processes == 1
         BatchOrder(0, 1, config.optim.batch_size, self.processes, loop.accumulate)  # refused before anything is written
         if config.optim.batch_norm == "all" and self.device.type == "cpu" and not self.alone:
             raise ValueError("batch_norm 'all' needs GPUs: torch synchronizes batch norms there alone")
-        self.resume, self.seconds_before = resume, 0.0
+        self.resume, self.seconds_before, self.processor = resume, 0.0, ProcessorClock(self.processes)
+        self.steps, self.optim = config.optim.steps, config.optim
         self.recipe: Recipe = {}
         self._folder = ExitStack()
 
@@ -97,6 +101,11 @@ class Engine:
     def __exit__(self, *_) -> None:
         self._folder.close()
 
+    @property
+    def goes_on(self) -> bool:
+        """Whether the run goes on from a checkpoint of its own."""
+        return self.resume and any(self.out.glob("checkpoints/step_*"))
+
     def begin(self, seen: Recipe) -> None:
         """Write the recipe: whatever may be wrong with the clips and the network has been found by now.
 
@@ -113,8 +122,8 @@ class Engine:
 
     @property
     def cache(self) -> Path:
-        """Where clips and motions are kept, beside the run, so that runs share them."""
-        return self.out.parent / "cache"
+        """Where clips and motions are kept, beside the run, so that runs share them; or where its config says."""
+        return Path(self.config.loop.cache_folder or self.out.parent / "cache")
 
     @property
     def seconds(self) -> float:
@@ -128,7 +137,12 @@ class Engine:
 
     def due(self, done: int, every: int, last: bool = False) -> bool:
         """Whether what happens every few steps (0: never) happens after step `done`; `last`: at the end too."""
-        return (every > 0 and done % every == 0) or (last and done == self.config.optim.steps)
+        return (every > 0 and done % every == 0) or (last and done == self.steps)
+
+    def aim(self, steps: int) -> None:
+        """Let the run end after that many steps, and its schedule with it."""
+        if steps != self.steps:
+            self.steps, self.optim = steps, replace(self.optim, steps=max(1, steps))
 
     def reads_after(self, done: int) -> bool:
         """Whether losses are looked at after step `done`: before anything that depends on them, in all processes."""
@@ -222,7 +236,7 @@ class Learner:
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
         objective.to(engine.device)
         if loop.channels_last:
-            network.to(memory_format=torch.channels_last)
+            to_channels_last(network)
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         optimizer = torch.optim.AdamW(
             self.parameters, optim.learning_rate, optim.betas, weight_decay=optim.weight_decay, fused=loop.fused
@@ -243,14 +257,14 @@ class Learner:
         accelerator, losses = self.engine.accelerator, {}
         torch.manual_seed(key_of(self.loop.seed, step, -1 - accelerator.process_index))  # what a network draws itself
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(step, self.optim)
+            group["lr"] = learning_rate(step, self.engine.optim)
         for part in parts:
             batch = {name: value.to(self.engine.device, non_blocking=True) for name, value in part.items()}
             with accelerator.accumulate(self.objective):
                 found = self.objective(batch)
                 accelerator.backward(found["loss"])
                 if accelerator.sync_gradients:
-                    norm = accelerator.clip_grad_norm_(self.parameters, self.optim.clip or math.inf)
+                    norm = limit_gradient(accelerator, self.parameters, self.optim.clip)
                 self.optimizer.step()  # these two do nothing before the last part
                 self.optimizer.zero_grad()
             for name, value in found.items():
@@ -272,6 +286,7 @@ class Learner:
         for group in state["optimizer"]["param_groups"]:
             group["fused"] = self.loop.fused  # of this device, whatever the run began on
         self.optimizer.load_state_dict(state["optimizer"])
+        match_memory_order(self.optimizer)
         if self.engine.accelerator.scaler is not None and "scaler" in state:
             self.engine.accelerator.scaler.load_state_dict(state["scaler"])
 
@@ -279,10 +294,3 @@ class Learner:
     def average_does(self, what: Callable[[nn.Module], Any]) -> Any:
         """What the averaged network is worth, or draws."""
         return what(self.average.module)
-
-
-def set_batch_norms(network: nn.Module, training: bool) -> None:
-    """Let batch norms use the statistics of the batch (training), or those they have stored."""
-    for module in network.modules():
-        if isinstance(module, _BatchNorm):
-            module.train(training)

@@ -1,6 +1,7 @@
 """The training loop: one for every network of the book, on one device or many."""
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -16,6 +17,7 @@ from ..configs import OptimConfig
 from . import saving
 from .core import Engine, Learner
 from .measuring import PeakMemory
+from .pace import Pace
 from .randomness import BatchOrder, Examples, Item
 from .recipes import RECIPE, Recipe
 from .records import Meter, Record
@@ -50,6 +52,7 @@ def fit(
 
     Raises:
         FloatingPointError: a loss is not finite.
+        ValueError: the time until which to train is up, and there is nothing to finish.
         Stopped: after Ctrl-C, SIGTERM or `max_hours`, once everything is saved.
     """
     optim, loop = engine.config.optim, engine.config.loop
@@ -59,9 +62,9 @@ def fit(
     start = resume(engine, learner)
     if engine.main and start:
         say_what_changes(engine.recipe, optim, start)
-    keeper = Keeper(engine, learner)
+    keeper, pace = Keeper(engine, learner), Pace(engine, start)
 
-    batches = engine.batches(examples, order, start, optim.steps)
+    batches = engine.batches(examples, order, start, pace.most)
     memory = PeakMemory(engine.device, every=0.05)
     with StopRequest(loop.max_hours, engine.began) as stop, closing(Record(engine, start)) as record, memory:
         for done, parts in enumerate(batches, start + 1):
@@ -72,7 +75,8 @@ def fit(
 
             losses = meter.read()
             check_finite(losses, examples, order, engine)
-            row = mean_of(losses) | {"rate": learning_rate(done - 1, optim)}
+            row = mean_of(losses) | {"rate": learning_rate(done - 1, engine.optim)}
+            pace.look(done)
             found = None
             if engine.main and engine.due(done, loop.validate_every, last=True):
                 found = learner.average_does(validate)
@@ -84,8 +88,11 @@ def fit(
 
             reason = engine.largest(stop.look())
             keeper.consider(done, None if found is None else score(found), final=bool(reason))
-            if reason and done < optim.steps:
-                raise stopped(reason, done, optim.steps, loop.max_hours)
+            pace.rest()
+            if done == engine.steps:
+                break
+            if reason:
+                raise stopped(reason, done, engine.steps, loop.max_hours)
     return finish(engine, learner, memory.peak)
 
 
@@ -136,6 +143,7 @@ def resume(engine: Engine, learner: Learner) -> int:
     try:
         learner.restore(state)
         engine.seconds_before = float(state["seconds"])
+        engine.processor.before = float(state.get("processor_seconds", 0.0))
     except (RuntimeError, ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         why = " ".join(str(error).split())[:200]
         raise CheckpointError(f"checkpoint {step} in {folder} does not fit this run: {why}") from None
@@ -161,7 +169,7 @@ class Keeper:
 
     def __init__(self, engine: Engine, learner: Learner):
         self.engine, self.learner, self.folder = engine, learner, engine.out / "checkpoints"
-        self.best, self.late = saving.best_score(self.folder), False
+        self.best, self.late, self.saved = saving.best_score(self.folder), False, time.monotonic()
         if engine.main:
             self.folder.mkdir(exist_ok=True)
             saving.check_room(self.folder, saving.size_of(learner.state()))
@@ -176,16 +184,19 @@ class Keeper:
         Raises:
             OSError: there is no room, and the run stops here or ends.
         """
-        final = final or done == self.engine.config.optim.steps
+        final = final or done == self.engine.steps
         improved = score is not None and score > self.best
         self.best = max(self.best, score) if score is not None else self.best
+        minutes = self.engine.config.loop.save_minutes
         due = self.engine.due(done, self.engine.config.loop.save_every)
+        due = due or (minutes is not None and time.monotonic() - self.saved >= 60 * minutes)
         if not self.engine.main or not (due or final or improved or self.late):
             return
-        state = {"step": done, "seconds": self.engine.seconds} | self.learner.state()
+        took = {"seconds": self.engine.seconds, "processor_seconds": self.engine.processor.seconds}
+        state = {"step": done} | took | self.learner.state()
         try:
             saving.save_state(self.folder, done, state, self.engine.config.loop.keep, score)
-            self.late = False
+            self.late, self.saved = False, time.monotonic()
         except OSError as error:
             if final:
                 raise
@@ -196,7 +207,10 @@ class Keeper:
 def finish(engine: Engine, learner: Learner, peak: int) -> nn.Module:
     """Write the recipe, with the most memory in bytes that this process held, and pick the finished model's weights."""
     if engine.main:
-        write_json(engine.out / RECIPE, engine.recipe | {"seconds": engine.seconds, "peak_memory": peak})
+        loop = engine.config.loop
+        made = {"seconds": engine.seconds, "processor_seconds": round(engine.processor.seconds, 1), "peak_memory": peak}
+        made |= {} if loop.until is None and loop.cpu_minutes is None else {"steps": engine.steps}
+        write_json(engine.out / RECIPE, engine.recipe | made)
     if engine.main and engine.config.loop.final == "best":
         best = saving.best(engine.out / "checkpoints")
         if best is not None:

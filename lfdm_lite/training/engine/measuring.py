@@ -11,7 +11,8 @@ class PeakMemory:
     """The most memory that this process held while the `with` block ran, in bytes, as `peak`.
 
     On a GPU that is what torch's allocator reserved there. On a CPU it is the memory of the process that is its own
-    alone, so without libraries and data files that are mapped into it; a thread looks every `every` seconds.
+    alone, so without libraries and data files that are mapped into it; a thread looks every `every` seconds, and a
+    peak that is shorter can be missed.
     """
 
     def __init__(self, device: torch.device, every: float = 0.005):

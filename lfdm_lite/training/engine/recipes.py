@@ -12,19 +12,24 @@ import torch
 from ...files.checkpoints import CONFIG_FILE, WEIGHTS_FILE
 from ...files.models.configs import make_config
 from ...files.reading import CheckpointError, read_json
-from ..configs import AutoencoderRun, DecoderRun, DiffusionRun, JudgeRun
+from ..configs import AutoencoderRun, DecoderRun, DiffusionRun, DistillRun, JudgeRun
 
 Config = TypeVar("Config")
 Recipe = dict[str, Any]  # JSON values
 RECIPE = "recipe.json"
 LEARNED = ("seed", "precision")  # of `LoopConfig`: what changes the result, and so may not change on resumption
-RUNS = (AutoencoderRun, DiffusionRun, DecoderRun, JudgeRun)
+RUNS = (AutoencoderRun, DiffusionRun, DecoderRun, JudgeRun, DistillRun)
 
 
-def recipe_for(out: Path, config: Any, resume: bool, processes: int, device: str) -> Recipe:
+def recipe_for(
+    out: Path, config: Any, resume: bool, processes: int, device: str, states: str = "checkpoints/step_*"
+) -> Recipe:
     """The recipe of the run that is to begin in a folder, or to go on there. Nothing is written yet.
 
     A run that ended before anything was saved is no obstacle: there is nothing of it to lose.
+
+    Args:
+        states: pattern of what it has saved so far, below the folder.
 
     Raises:
         ValueError: the folder holds a model or checkpoints of something else, or a run although `resume` is off, or
@@ -33,7 +38,7 @@ def recipe_for(out: Path, config: Any, resume: bool, processes: int, device: str
     this = {"command": " ".join(["lfdm", *sys.argv[1:]]), "versions": versions(processes, device)}
     path, wanted = out / RECIPE, plain(config)
     model = any((out / name).exists() for name in (CONFIG_FILE, WEIGHTS_FILE))
-    saved = any(out.glob("checkpoints/step_*"))
+    saved = any(out.glob(states))
     if not path.exists() and saved:
         raise ValueError(f"{out} holds checkpoints of a run, but no {RECIPE}; choose another --out, or delete them")
     if not path.exists() and model:
@@ -50,10 +55,18 @@ def recipe_for(out: Path, config: Any, resume: bool, processes: int, device: str
             f"the run in {out} was started with other options ({', '.join(differs)}); "
             "leave them out to go on with it (more --steps are possible), or choose another --out"
         )
-    steps = found["optim"]["steps"], wanted["optim"]["steps"]
+    steps = [recipe.get("optim", {}).get("steps") for recipe in (found, wanted)]
     this |= {"steps": steps} if steps[0] != steps[1] else {}
     resumed = before["resumed"] if isinstance(before.get("resumed"), list) else []
     return before | {"config": wanted, "seconds": 0.0, "resumed": [*resumed, this]}
+
+
+def threads_of(out: Path) -> str | None:
+    """Threads of the run in a folder, as its recipe names them; None where there is no such recipe."""
+    recipe = read_json(out / RECIPE) if (out / RECIPE).is_file() else {}
+    made = recipe.get("versions") if isinstance(recipe, dict) else None
+    threads = made.get("threads") if isinstance(made, dict) else None
+    return threads if isinstance(threads, str) and threads.isdecimal() else None
 
 
 def differences(found: Recipe, wanted: Recipe, known: Recipe) -> list[str]:
@@ -65,8 +78,9 @@ def differences(found: Recipe, wanted: Recipe, known: Recipe) -> list[str]:
     before = dict(flatten(found))
     lines = []
     for name, value in flatten(wanted):
-        free = name.startswith("loop.") and name.removeprefix("loop.") not in LEARNED
-        more = name == "optim.steps" and value > before[name]
+        part, _, last = name.rpartition(".")
+        free = (part.endswith("loop") and last not in LEARNED) or name == "cpu_minutes"
+        more = name.endswith("optim.steps") and value > before[name]
         if before.get(name) != value and not (free or more or name in known):
             option = name.removeprefix("optim.").removeprefix("loop.").replace("_", "-")
             lines.append(f"--{option} {before.get(name)} -> {value}")

@@ -123,6 +123,7 @@ class Record:
         """Figures up to step `done`."""
         if self.engine.main:
             figures = {name: f"{value:.6g}" for name, value in row.items()} | {"seconds": f"{self.engine.seconds:.1f}"}
+            self.bar.total = self.engine.steps
             self.bar.set_postfix(loss=figures["loss"])
             self.log.add({"step": done} | figures)
             self.engine.accelerator.log({name: float(value) for name, value in figures.items()}, step=done)

@@ -46,11 +46,11 @@ class StopRequest:
             self.before = {s: signal.signal(s, self._ask) for s in (signal.SIGINT, signal.SIGTERM)}
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self.before.items():
             signal.signal(number, handler)
 
-    def _ask(self, number: int, _) -> None:
+    def _ask(self, number: int, _: object) -> None:
         if not self.signal:
             self.signal, self.asked = number, time.monotonic()
             print("\nlfdm: stopping after this step, saving first; Ctrl-C again to stop at once", file=sys.stderr)

@@ -1,5 +1,6 @@
 """What a run will cost, from a few steps of it on this device: memory by batch size, time and money."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,6 +14,8 @@ from .trial import OutOfMemory, Run, Trial, try_steps
 
 ROOM = 0.9  # share of the memory at hand that a run may fill
 PATIENCE = 300.0  # seconds that a trial of the suggested size may take
+BATCH_NORMS = "; but then batch norms know their mean from fewer examples"
+CLEARLY = 0.9  # a smaller part is worth a word if its step takes less than this share of the suggested one's
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,18 @@ class StagePlan:
         """Of a step whose share is computed in parts of that size."""
         return self.share / part * line(self.trials, part, lambda trial: trial.seconds)
 
+    def foretold(self) -> tuple[float, float]:
+        """Memory and seconds that the largest part would have got, had it not been tried: how good the line is here."""
+        last, without = self.trials[-1].part, replace(self, trials=self.trials[:-1])
+        return without.peak_of(last), without.seconds_of(last)
+
+    @property
+    def faster(self) -> Trial | None:
+        """The fastest of the smaller parts that were tried, if its step is clearly faster than the suggested one's."""
+        smaller = [trial for trial in self.trials if trial.part < self.part]
+        best = min(smaller, key=lambda trial: trial.seconds / trial.part, default=None)
+        return best if best and self.seconds_of(best.part) < CLEARLY * self.seconds_of(self.part) else None
+
     @property
     def flops(self) -> float:
         """Floating-point operations of a step, of one process."""
@@ -49,7 +64,11 @@ class StagePlan:
     @property
     def hours(self) -> float:
         """Of the whole stage, training alone."""
-        return self.run.optim.steps * self.seconds_of(self.part) / 3600 if self.part else float("inf")
+        return self.hours_of(self.part) if self.part else float("inf")
+
+    def hours_of(self, part: int) -> float:
+        """The same with another part size."""
+        return self.run.optim.steps * self.seconds_of(part) / 3600
 
     def figures(self) -> dict[str, Any]:
         """What `describe` tells, as JSON values: times in seconds, memory in bytes."""
@@ -71,11 +90,13 @@ class StagePlan:
 
 
 def line(trials: tuple[Trial, ...], part: int, value: Callable[[Trial], float]) -> float:
-    """A trial's value at `part`; between and beyond the trials on the line through the two nearest."""
+    """A trial's value at `part`: on the line through the trials on either side, or beyond them the two nearest."""
     known = {trial.part: float(value(trial)) for trial in trials}
     if part in known or len(known) == 1:
         return known.get(part, next(iter(known.values())) * part / next(iter(known)))
-    a, b = sorted(sorted(known, key=lambda other: abs(other - part))[:2])
+    parts = sorted(known)
+    right = min(max(1, bisect_left(parts, part)), len(parts) - 1)
+    a, b = parts[right - 1], parts[right]
     return max(0.0, known[a] + (known[b] - known[a]) * (part - a) / (b - a))
 
 
@@ -158,6 +179,12 @@ def describe(plan: StagePlan, price: float | None, processes: int) -> Iterator[s
         how = "measured" if any(trial.part == part for trial in plan.trials) else "from those"
         marks = how + (", does not fit" if plan.peak_of(part) > plan.memory else "")
         yield f"  {part:7d}  {gigabytes(plan.peak_of(part)):>10}   {plan.seconds_of(part):.3g} s   {marks}"
+    if len(plan.trials) > 2:
+        last, (peak, seconds) = plan.trials[-1], plan.foretold()
+        yield (
+            f"  without its trial {last.part} would read {gigabytes(peak)}, {seconds:.3g} s: it takes "
+            f"{last.peak / peak:.1f} times that memory, {plan.seconds_of(last.part) / seconds:.1f} times that time"
+        )
     rate = plan.flops / plan.seconds_of(plan.part)
     yield (
         f"  arithmetic: {plan.flops / 1e9:,.3g} GFLOP a step, {rate / 1e9:,.3g} GFLOP a second: "
@@ -165,6 +192,11 @@ def describe(plan: StagePlan, price: float | None, processes: int) -> Iterator[s
     )
     options = f"--accumulate {plan.accumulate}" if plan.accumulate > 1 else "the whole batch at once"
     yield f"  suggested for {gigabytes(plan.memory)}: {options}, {gigabytes(plan.peak_of(plan.part))}"
+    if (other := plan.faster) is not None:
+        yield (
+            f"  faster: --accumulate {plan.share // other.part}, {plan.seconds_of(other.part):.3g} s a step, "
+            f"{spell(plan.hours_of(other.part))}" + BATCH_NORMS * isinstance(plan.run, AutoencoderRun)
+        )
     cost = f", {price * plan.hours * processes:,.2f} at {price:g} an hour" if price is not None else ""
     devices = f" on {processes} such devices" if processes > 1 else ""
     yield f"  time: {spell(plan.hours)}{devices}{cost}"

@@ -20,16 +20,19 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ...autoencoder import LFAEConfig
+from ...conditions import NumberRange
+from ...evaluation.perceptual import PerceptualFeatures, VGG16Features
 from ...files.models.configs import make_config
+from ...files.models.weights import unwrapped
 from ...files.variants import construct
-from ...perceptual import PerceptualFeatures
 from ...pipeline import LFDM
 from ..configs import AutoencoderRun, DiffusionRun
 from ..engine.core import Engine, Learner
 from ..engine.measuring import PeakMemory, matrix_rate, seconds_of
 from ..engine.randomness import BatchOrder, Examples, Item
-from ..stages.stage_one import AutoencoderObjective, draw_pair, picture, reconstruction_psnr
-from ..stages.stage_two import DiffusionObjective, draw_noise, sample_grid
+from ..stages.clips import known_numbers
+from ..stages.stage_one import PRECISIONS, AutoencoderObjective, draw_pair, picture, reconstruction_psnr
+from ..stages.stage_two import DiffusionObjective, draw_noise, fitting, sample_grid
 from .profiling import profile_step
 
 Run = AutoencoderRun | DiffusionRun
@@ -58,6 +61,7 @@ class Trial:
     device: str
     parameters: int
     rate: float = 0.0  # floating-point operations a second of a large matrix product here
+    first: float = 0.0  # seconds of the first step, in which kernels are chosen or compiled
 
 
 class OutOfMemory(RuntimeError):
@@ -67,8 +71,8 @@ class OutOfMemory(RuntimeError):
 class RandomClips(Dataset):
     """Clips of noise with the shapes that a run sees."""
 
-    def __init__(self, config: Run, count: int, stride: int):
-        self.config, self.count, self.stride = config, count, stride
+    def __init__(self, config: Run, count: int, autoencoder: LFAEConfig):
+        self.config, self.count, self.autoencoder = config, count, autoencoder
 
     def __len__(self) -> int:
         return self.count
@@ -77,31 +81,42 @@ class RandomClips(Dataset):
         data = self.config.data
         if isinstance(self.config, AutoencoderRun):
             return {"video": torch.randint(256, (3, data.num_frames, data.size, data.size), dtype=torch.uint8)}
-        unet, side = self.config.unet, data.size // self.stride
+        unet, latent = self.config.unet, data.size // self.autoencoder.latent_stride
+        side = data.size // self.autoencoder.flow_stride
         return {
-            "features": torch.randn(unet.feature_channels, side, side).half(),
+            "features": torch.randn(unet.feature_channels, latent, latent).half(),
             "flow": torch.randn(2, data.num_frames, side, side).half(),
             "occlusion": torch.rand(1, data.num_frames, side, side).half(),
             "label": 0,
+            **dict.fromkeys((known.name for known in unet.numbers), 0.0),
         }
 
 
-def objective_of(config: Run, engine: Engine, stride: int) -> tuple[nn.Module, Any]:
+def objective_of(config: Run, engine: Engine, autoencoder: LFAEConfig) -> tuple[nn.Module, Any]:
     """What such a run trains, and how it draws an example. The perceptual network has random weights."""
     if isinstance(config, AutoencoderRun):
         network = engine.build(lambda: construct(config.model))
-        features = PerceptualFeatures() if config.perceptual_weight else None
+        looks = {"vgg19": PerceptualFeatures, "vgg16": VGG16Features}[config.features]
+        features = looks().in_precision(PRECISIONS[config.loop.precision]) if config.perceptual_weight else None
         return AutoencoderObjective(network, config, features), partial(draw_pair, from_rest=config.from_rest)
     diffusion = construct(config.diffusion)
     network = engine.build(lambda: construct(config.unet))
     network.checkpointing = config.checkpointing
-    draw = partial(draw_noise, diffusion=diffusion, stride=stride, labels=config.unet.num_labels)
+    draw = partial(
+        draw_noise,
+        diffusion=diffusion,
+        stride=autoencoder.flow_stride,
+        labels=config.unet.num_labels,
+        numbers=[known.name for known in config.unet.numbers],
+    )
     return DiffusionObjective(network, construct(config.diffusion), None), draw
 
 
-def batches_of(config: Run, engine: Engine, draw: Any, steps: int, stride: int) -> Iterator[list[dict[str, Tensor]]]:
+def batches_of(
+    config: Run, engine: Engine, draw: Any, steps: int, autoencoder: LFAEConfig
+) -> Iterator[list[dict[str, Tensor]]]:
     """Batches as the run would see them."""
-    clips = RandomClips(config, 2 * config.optim.batch_size, stride)
+    clips = RandomClips(config, 2 * config.optim.batch_size, autoencoder)
     order = BatchOrder(0, len(clips), config.optim.batch_size)
     return engine.batches(Examples(clips, draw, 0), order, 0, steps)
 
@@ -133,16 +148,19 @@ def try_here(config: Run, part: int, steps: int, autoencoder: LFAEConfig, profil
         autoencoder: of stage one, which stage two works on.
         profile: a folder; one more step is profiled there, and no picture drawn.
     """
-    stride = autoencoder.latent_stride
+    if isinstance(config, DiffusionRun):
+        numbers = tuple(NumberRange(name, -1, 1) for name in config.numbers if name in known_numbers(config.data))
+        config = replace(config, unet=fitting(config.unet, autoencoder, config.unet.num_labels, numbers))
     loop = replace(config.loop, accumulate=1, tracker="none", workers=0)
     config = replace(config, optim=replace(config.optim, batch_size=part, warmup=0, schedule="constant"), loop=loop)
     with tempfile.TemporaryDirectory() as folder:
         engine = Engine(config, Path(folder))
         with PeakMemory(engine.device) as memory:
-            objective, draw = objective_of(config, engine, stride)
+            objective, draw = objective_of(config, engine, autoencoder)
             learner = Learner(objective, engine)
-            batches = list(batches_of(config, engine, draw, steps + 1, stride))
-            flops = count_flops(lambda: learner.step(batches[0], 0))
+            batches = list(batches_of(config, engine, draw, steps + 1, autoencoder))
+            flops = flops_of_a_step(learner, batches[0])
+            first = seconds_of(lambda: learner.step(batches[0], 0), engine.device)
             times = [seconds_of(lambda i=i: learner.step(batches[i], i), engine.device) for i in range(1, steps + 1)]
             if profile is None:
                 look(config, learner, autoencoder, Path(folder))
@@ -151,7 +169,16 @@ def try_here(config: Run, part: int, steps: int, autoencoder: LFAEConfig, profil
         name = torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else "cpu"
         parameters = sum(p.numel() for p in objective.network.parameters())
         rate = matrix_rate(engine.device, config.loop.precision) if profile is None else 0.0
-        return Trial(part, statistics.median(times), memory.peak, flops, name, parameters, rate)
+        return Trial(part, statistics.median(times), memory.peak, flops, name, parameters, rate, first)
+
+
+def flops_of_a_step(learner: Learner, batch: list[dict[str, Tensor]]) -> int:
+    """Floating-point operations of a step, uncompiled: torch would never compile what it first saw being counted."""
+    compiled, learner.objective = learner.objective, unwrapped(learner.objective)
+    try:
+        return count_flops(lambda: learner.step(batch, 0))
+    finally:
+        learner.objective = compiled
 
 
 def count_flops(work: Any) -> int:

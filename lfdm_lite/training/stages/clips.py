@@ -7,8 +7,9 @@ the version of what draws. So clips that changed are read anew, which is said, a
 import os
 import shutil
 import sys
-from contextlib import suppress
-from dataclasses import asdict, replace
+from collections.abc import Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 
 from ... import data as datasets
+from ...data.drawn.acting.expressions import Acting
 from ...data.drawn.procedural import drawing_version
 from ...data.folders.clip_table import plainly
 from ...data.folders.frame_cache import FORMAT
@@ -26,9 +28,11 @@ from ...files.pictures import MediaError
 from ...files.reading import one_line
 from ..configs import DataConfig
 from ..engine.core import Engine
+from ..engine.recipes import plain
 from .shards import ShardedClips, read_made_from, sharded_clips, values_fingerprint
 
 FOLDERS = {"mug": "MUG", "mhad": "MHAD", "natops": "NATOPS", "folder": "VideoFolder"}  # classes that read videos
+EVERY_LOOK = {"look": "all"}  # what caches of sketches leave unsaid
 SHOWN = 3  # changed clips that a message names
 
 
@@ -36,12 +40,23 @@ def build_dataset(config: DataConfig, split: str) -> Any:
     """The data set that a config names, one split of it.
 
     Raises:
-        ValueError: unknown name, or a set of videos without a root.
+        ValueError: unknown name, a set of videos without a root, or a look or acting where there is no such choice.
     """
     length = config.train_clips if split == "train" else config.val_clips
-    if config.name in datasets.PROCEDURAL:
-        procedural = datasets.PROCEDURAL[config.name]
-        return procedural(split, size=config.size, num_frames=config.num_frames, length=length, seed=config.seed)
+    procedural = datasets.PROCEDURAL.get(config.name)
+    acts = procedural is not None and issubclass(procedural, datasets.Faces)
+    if config.acting != Acting() and not acts:
+        raise ValueError(f"data.acting is of drawn faces, data.name is {config.name!r}: leave data.acting out")
+    looks = procedural is not None and issubclass(procedural, datasets.Sketches)
+    if config.look != "all" and not looks:
+        raise ValueError(
+            f"data.look={config.look!r} is of sketches, data.name is {config.name!r}: "
+            "leave data.look out, or take data.name sketches"
+        )
+    if procedural is not None:
+        choices = ({"acting": config.acting} if acts else {}) | ({"look": config.look} if looks else {})
+        options = {"size": config.size, "num_frames": config.num_frames, "length": length, "seed": config.seed}
+        return procedural(split, **options, **choices)
     if config.name not in FOLDERS:
         raise ValueError(f"data.name {config.name!r} is not one of: {', '.join([*datasets.PROCEDURAL, *FOLDERS])}")
     if config.root is None:
@@ -59,6 +74,11 @@ def draw_clips(config: DataConfig, split: str) -> Dataset:
     dataset = build_dataset(config, split)
     count = min(len(dataset), config.val_clips)
     return Subset(dataset, [i * len(dataset) // count for i in range(count)])
+
+
+def known_numbers(config: DataConfig) -> tuple[str, ...]:
+    """What the clips of a config say in numbers beside their label."""
+    return datasets.PROCEDURAL[config.name].numbers if config.name in datasets.PROCEDURAL else ()
 
 
 class TensorClips(Dataset):
@@ -91,16 +111,18 @@ class Together(Dataset):
 
 
 class CachedClips(ShardedClips):
-    """All clips of a split: 8-bit "video" (3, t, h, w), and "label". True flow and visibility are not among them.
+    """All clips of a split: 8-bit "video" (3, t, h, w), "label" and `numbers`. True flow and visibility are kept out.
 
     Attributes:
         labels: their names; "label" counts in this order.
+        numbers: names of what they say of the performance beside the label, one float each.
         said: how many they are, and a hash of their paths and labels.
     """
 
     def __init__(self, shards: list[dict[str, Tensor]], made_from: dict[str, Any]):
         super().__init__(shards, values_fingerprint(made_from))
         self.labels: list[str] = made_from["labels"]
+        self.numbers: list[str] = made_from["numbers"]
         names = [clip[:2] for clip in made_from.get("clips", [])]
         self.said = f"{len(self)} clips" + (f" ({values_fingerprint(names)[:8]})" if names else "")
 
@@ -112,7 +134,11 @@ def origin(config: DataConfig, split: str, dataset: Any) -> dict[str, Any]:
         dataset: as `draw_clips` makes it.
     """
     source = dataset.dataset if isinstance(dataset, Subset) else dataset.datasets[0]
-    made_from = asdict(config) | {"split": split, "count": len(dataset), "labels": list(source.labels)}
+    chosen = plain(config)
+    if config.look == EVERY_LOOK["look"]:
+        del chosen["look"]  # so that caches from before there was a choice still count
+    made_from = chosen | {"split": split, "count": len(dataset), "labels": list(source.labels)}
+    made_from |= {"numbers": list(known_numbers(config))}
     if config.name in datasets.PROCEDURAL:
         return made_from | {"drawing": drawing_version()}
     root = os.path.abspath(config.root)
@@ -127,11 +153,12 @@ def _within(path: Path, root: str) -> str:
 
 def drop_outdated(folder: Path, made_from: dict[str, Any]) -> None:
     """Say what has changed since an earlier cache of the same clips was made, and remove it with the motions in it."""
-    may_differ = {"count", "labels", "clips", "drawing", "decoding"}
+    may_differ = {"count", "labels", "numbers", "clips", "drawing", "decoding"}
     prefix = f"{made_from['name']}-{made_from['split']}-"
     for other in sorted(folder.parent.glob(f"{prefix}*")):
-        before = read_made_from(other)
-        if other == folder or any(before.get(name) != made_from[name] for name in made_from.keys() - may_differ):
+        before = EVERY_LOOK | {"acting": plain(Acting())} | read_made_from(other)  # from before there was a choice
+        now = EVERY_LOOK | made_from
+        if other == folder or any(before.get(name) != now[name] for name in now.keys() - may_differ):
             continue
         why = "this version draws or decodes otherwise"
         if before.get("clips") != made_from.get("clips"):
@@ -152,7 +179,7 @@ def told(made_from: dict[str, Any]) -> dict[tuple[str, str], list[Any]]:
     return {(str(clip[0]), str(clip[1])): clip for clip in whole}
 
 
-def seen(train: CachedClips, val: CachedClips) -> dict[str, Any]:
+def seen(train: Any, val: CachedClips) -> dict[str, Any]:
     """What a run learns from, for its recipe.
 
     Raises:
@@ -174,8 +201,8 @@ class EightBit(Dataset):
     an error would come with the tracebacks of two processes in it.
     """
 
-    def __init__(self, dataset: Any, split: str):
-        self.dataset, self.split = dataset, split
+    def __init__(self, dataset: Any, split: str, numbers: Sequence[str] = ()):
+        self.dataset, self.split, self.numbers = dataset, split, numbers
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -187,7 +214,8 @@ class EightBit(Dataset):
             return " ".join(str(error).split())
         except (OSError, ValueError, RuntimeError) as error:
             return f"{self.split} clip {index}: {one_line(error)}"
-        return {"video": (item["video"] * 255).round().to(torch.uint8).numpy(), "label": item["label"]}
+        told = {name: item[name] for name in ("label", *self.numbers)}
+        return {"video": (item["video"] * 255).round().to(torch.uint8).numpy(), **told}
 
 
 def as_it_is(item: Any) -> Any:
@@ -195,33 +223,45 @@ def as_it_is(item: Any) -> Any:
     return item
 
 
-def cached_clips(config: DataConfig, split: str, folder: Path, engine: Engine | None = None) -> CachedClips:
+def place_of(config: DataConfig, split: str, folder: Path, dataset: Any) -> tuple[Path, dict[str, Any]]:
+    """Where in a folder of caches the clips of a split are, and what they are made from."""
+    made_from = origin(config, split, dataset)
+    return folder / f"{config.name}-{split}-{values_fingerprint(made_from)}", made_from
+
+
+def cached_clips(
+    config: DataConfig, split: str, folder: Path, engine: Engine | None = None, workers: int = 0
+) -> CachedClips:
     """All clips of a split, from a folder of caches.
+
+    Args:
+        workers: processes that draw or decode what is missing, where there is no engine to say.
 
     Raises:
         ValueError: there is no such set of clips.
         MediaError: a clip cannot be read, by name.
         OSError: there is no room for the cache.
     """
-    dataset = draw_clips(config, split)
+    dataset, numbers = draw_clips(config, split), known_numbers(config)
     cores = (os.cpu_count() or 1) // (engine.processes if engine else 1)
-    workers = engine.workers(max(1, min(16, cores))) if engine else 0
+    workers = engine.workers(max(1, min(16, cores))) if engine else workers
 
     def make(indices: range) -> dict[str, Tensor]:
-        clips = Subset(EightBit(dataset, split), indices)
+        clips = Subset(EightBit(dataset, split, numbers), indices)
         items = []
         for item in DataLoader(clips, batch_size=None, num_workers=workers, collate_fn=as_it_is):
             if isinstance(item, str):
                 raise MediaError(item)
             items.append(item)
         video = torch.stack([torch.from_numpy(item["video"]) for item in items])
-        return {"video": video, "label": torch.tensor([item["label"] for item in items])}
+        told = {name: torch.tensor([item[name] for item in items]) for name in ("label", *numbers)}
+        return {"video": video, **told}
 
-    made_from = origin(config, split, dataset)
-    place = folder / f"{config.name}-{split}-{values_fingerprint(made_from)}"
+    place, made_from = place_of(config, split, folder, dataset)
     if engine is None or engine.main:
         drop_outdated(place, made_from)
-    shards = sharded_clips(place, made_from, len(dataset), make, f"{split} clips", engine).shards
+    with nullcontext() if engine is None else engine.processor.free():
+        shards = sharded_clips(place, made_from, len(dataset), make, f"{split} clips", engine).shards
     return CachedClips(shards, made_from)
 
 

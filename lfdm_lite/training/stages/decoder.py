@@ -8,15 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from ...autoencoder import LatentFlowAutoencoder
-from ...files.checkpoints import read_config, save_module
+from ...files.checkpoints import save_module
 from ...losses import pyramid_loss
 from ...pipeline import LFDM
 from ..configs import DecoderRun
 from ..engine.core import Engine
 from ..engine.loop import fit
 from .clips import cached_clips, seen, to_float
+from .finished import KIND, load_finished
 from .shards import weights_fingerprint
-from .stage_one import KIND, draw_pair, load_autoencoder, picture, reconstruction_psnr
+from .stage_one import draw_pair, picture, reconstruction_psnr
 
 DECODER = ("residual", "up", "merge", "to_image")  # its parts in the auto-encoder
 
@@ -45,18 +46,6 @@ class DecoderObjective(nn.Module):
             motion = self.network.estimate_motion(source, driving)
         painted = self.network.decode(source, motion)
         return {"loss": pyramid_loss(painted, driving, gradient_weight=self.gradient_weight)}
-
-
-def load_finished(folder: str | Path) -> tuple[LatentFlowAutoencoder, LFDM | None]:
-    """The auto-encoder of a finished stage-one run; or that of a whole model, and the model.
-
-    Raises:
-        CheckpointError: the folder holds neither.
-    """
-    if read_config(folder)["kind"] == KIND:
-        return load_autoencoder(folder), None
-    model = LFDM.from_pretrained(Path(folder))
-    return model.autoencoder, model
 
 
 def train_decoder(config: DecoderRun, out: Path, resume: bool = False) -> LatentFlowAutoencoder | LFDM:

@@ -3,27 +3,37 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ...autoencoder import LatentFlowAutoencoder, LFAEConfig
+from ...autoencoder import LatentFlowAutoencoder
 from ...evaluation.metrics import psnr
-from ...files.checkpoints import load_module, read_config, save_module
-from ...files.models.configs import make_config, read_fields
+from ...evaluation.perceptual import FeatureTrunk, load_vgg, load_vgg16
+from ...files.checkpoints import save_module
 from ...files.variants import construct
-from ...geometry import RandomTransform
-from ...losses import equivariance_loss, perceptual_loss, pyramid_loss, visibility_loss
-from ...perceptual import load_vgg
+from ...geometry import RandomTransform, resize, warp
+from ...losses import (
+    equivariance_loss,
+    local_contrast,
+    perceptual_loss,
+    pyramid_loss,
+    smoothness_loss,
+    stillness_loss,
+    visibility_loss,
+)
 from ..configs import AutoencoderRun
 from ..engine.core import Engine
 from ..engine.loop import fit
 from ..engine.randomness import Item
 from .clips import cached_clips, seen, to_float
+from .finished import KIND, start_from
+from .growing import GrowingClips
 from .samples import motion_rows, save_rows
 
-KIND = "LatentFlowAutoencoder"
+PRECISIONS = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def draw_pair(clip: Item, generator: torch.Generator, from_rest: float) -> Item:
@@ -50,38 +60,68 @@ def stack_transforms(affine: Float[Tensor, "b 2 3"], weights: Float[Tensor, "b p
     return transform
 
 
-class AutoencoderObjective(nn.Module):
-    """Reconstruction of the driving frame, and equivariance of its regions. All are means over the batch.
+class PictureObjective(nn.Module):
+    """What every first stage has: how far a painted picture is from what it should be, and weights of all losses.
 
     Args:
-        features: of the perceptual loss, if it has a weight; by default those of the VGG-19 that the config names.
+        config: of a run, with the fields of the perceptual loss, and a field `…_weight` for each loss.
+        features: of the perceptual loss, if it has a weight; by default the network that the config names.
     """
 
-    def __init__(self, network: LatentFlowAutoencoder, config: AutoencoderRun, features: nn.Module | None = None):
+    def __init__(self, network: nn.Module, config: Any, features: FeatureTrunk | None = None):
         super().__init__()
         self.network, self.config = network, config
-        self.features = load_vgg(config.vgg) if features is None and config.perceptual_weight else features
-        self.shrinks = [nn.Identity(), *(nn.AvgPool2d(scale) for scale in (2, 4))]
+        if features is None and config.perceptual_weight:
+            load = {"vgg19": load_vgg, "vgg16": load_vgg16}[config.features]
+            features = load(config.vgg).in_precision(PRECISIONS[config.loop.precision])
+        self.features = None if features is None else features.keep(config.depths)
+        self.shrinks = [nn.AvgPool2d(2**level) for level in range(config.scales)]
 
-    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        source, driving = to_float(batch["source"]), to_float(batch["driving"])
-        painted, motion = self.network(source, driving)
-        reconstruction = pyramid_loss(painted, driving, gradient_weight=self.config.gradient_weight)
-        seen = {} if self.features is None else {"perceptual": self.perceptual(painted, driving)}
-        visibility = visibility_loss(motion, source, driving, self.config.visibility_tolerance)
-        transform = stack_transforms(batch["affine"], batch["weights"])
-        regions = self.network.regions(driving)
-        shift, affine = equivariance_loss(self.network.regions, driving, regions, transform)
-        parts = {"reconstruction": reconstruction, "visibility": visibility, "shift": shift, "affine": affine} | seen
-        return {"loss": sum(self.weight_of(name) * part for name, part in parts.items())} | parts
+    def compare(self, painted: Float[Tensor, "b 3 h w"], wanted: Float[Tensor, "b 3 h w"]) -> dict[str, Tensor]:
+        """The pyramid loss, and the perceptual one if it has a weight."""
+        pyramid = pyramid_loss(painted, wanted, gradient_weight=self.config.gradient_weight)
+        seen = {} if self.features is None else {"perceptual": self.perceptual(painted, wanted)}
+        return {"reconstruction": pyramid} | seen
+
+    def weigh(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
+        """All parts, and their weighed sum as "loss"; what has no weight is logged, and has no backward pass."""
+        weighed = [self.weight_of(name) * part for name, part in parts.items() if self.weight_of(name)]
+        return {"loss": sum(weighed)} | parts
 
     def weight_of(self, part: str) -> float:
         """What a part of the loss counts."""
         return getattr(self.config, f"{'pixel' if part == 'reconstruction' else part}_weight")
 
     def perceptual(self, painted: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
-        """Of the features, at three scales."""
-        return perceptual_loss(self.features, painted, driving, self.shrinks)
+        """Of the features, at the config's scales."""
+        weights = (1.0,) * self.config.depths
+        return perceptual_loss(self.features, painted, driving, self.shrinks, weights)
+
+
+class AutoencoderObjective(PictureObjective):
+    """Reconstruction of the driving frame, and equivariance of its regions. All are means over the batch."""
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        source, driving = to_float(batch["source"]), to_float(batch["driving"])
+        regions = self.network.regions(driving)
+        motion = self.network.estimate_motion(source, driving, regions)
+        painted = self.network.decode(source, motion)
+        seen = self.compare(painted, driving)
+        visibility = visibility_loss(motion, source, driving, self.config.visibility_tolerance)
+        if self.config.warp_weight or self.config.contrast_weight:
+            # a dark occlusion map lets no gradient through to the flow: here it has its own
+            warped = warp(source, resize(motion.flow, source.shape[-2:]))
+            seen["warp"] = pyramid_loss(warped, driving, gradient_weight=self.config.gradient_weight)
+        if self.config.contrast_weight:
+            seen["contrast"] = pyramid_loss(local_contrast(warped), local_contrast(driving))
+        if self.config.stillness_weight:
+            seen["stillness"] = stillness_loss(motion, source, driving, self.config.stillness_tolerance)
+        if self.config.smoothness_weight:
+            seen["smoothness"] = smoothness_loss(motion, driving, self.config.smoothness_tolerance)
+        transform = stack_transforms(batch["affine"], batch["weights"])
+        shift, affine = equivariance_loss(self.network.regions, driving, regions, transform)
+        parts = {"reconstruction": seen["reconstruction"], "visibility": visibility, "shift": shift, "affine": affine}
+        return self.weigh(parts | seen)
 
 
 def reconstruction_psnr(network: LatentFlowAutoencoder, video: UInt8[Tensor, "n 3 t h w"], batch: int = 4) -> float:
@@ -101,14 +141,22 @@ def picture(network: LatentFlowAutoencoder, video: UInt8[Tensor, "n 3 t h w"], p
     save_rows(path, torch.cat(motion_rows(clips, painted, motion)).cpu())
 
 
-def train_autoencoder(config: AutoencoderRun, out: Path, resume: bool = False) -> LatentFlowAutoencoder:
-    """Run stage one and leave the finished network in `out` (`config.json`, `model.safetensors`)."""
+def train_autoencoder(
+    config: AutoencoderRun, out: Path, resume: bool = False, clips: GrowingClips | None = None
+) -> LatentFlowAutoencoder:
+    """Run stage one and leave the finished network in `out` (`config.json`, `model.safetensors`).
+
+    Args:
+        clips: that are still being drawn, in place of those that the config names.
+    """
     with Engine(config, out, resume) as engine:
-        objective = AutoencoderObjective(engine.build(lambda: construct(config.model)), config)
-        clips = cached_clips(config.data, "train", engine.cache, engine)
+        network = engine.build(lambda: construct(config.model))
+        started = start_from(network, config.init, "autoencoder", engine)
+        objective = AutoencoderObjective(network, config)
+        clips = cached_clips(config.data, "train", engine.cache, engine) if clips is None else clips
         val_clips = cached_clips(config.data, "val", engine.cache, engine)
         val = val_clips.whole("video")
-        engine.begin(seen(clips, val_clips))
+        engine.begin(seen(clips, val_clips) | started)
         network = fit(
             engine,
             objective,
@@ -122,18 +170,3 @@ def train_autoencoder(config: AutoencoderRun, out: Path, resume: bool = False) -
             save_module(out, network, KIND, {"model": asdict(config.model)})
         engine.wait()
         return network
-
-
-def load_autoencoder(folder: str | Path) -> LatentFlowAutoencoder:
-    """A finished auto-encoder, in evaluation mode.
-
-    Raises:
-        CheckpointError: the folder does not hold one.
-    """
-    where = Path(folder) / "config.json"
-
-    def described() -> LatentFlowAutoencoder:
-        (values,) = read_fields(read_config(folder, KIND), ("model",), where)
-        return construct(make_config(LFAEConfig, values, where))
-
-    return load_module(folder, described).eval()

@@ -7,9 +7,11 @@ finds the elbows and knees.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 Number = int | float
 Triple = tuple[Number, Number, Number]
+Pose = dict[str, Any]  # some fields of a key
 HANGING = (9.0, 25.0, 0.97)
 
 
@@ -40,7 +42,7 @@ class Key:
     together: Number = 0.0  # 1: the other hand is where the leading one is
 
 
-def both(at: Number, hand: Triple = HANGING, elbow: Number = 0.0, **more) -> Key:
+def both(at: Number, hand: Triple = HANGING, elbow: Number = 0.0, **more: Any) -> Key:
     """A key whose hands do the same."""
     return Key(at, hand, hand, elbow, elbow, **more)
 
@@ -51,16 +53,20 @@ Clock = Callable[[float], float]  # from 0 to 1 within one round to the moment w
 def cycle(times: int, keys: Callable[[Clock, int], list[Key]], start: float = 0.0, end: float = 1.0) -> list[Key]:
     """Keys again and again between two moments; `keys` is given the clock of one round, and its number."""
     length = (end - start) / times
-    return [key for n in range(times) for key in keys(lambda part, n=n: start + length * (n + part), n)]
+
+    def clock(n: int) -> Clock:
+        return lambda part: start + length * (n + part)
+
+    return [key for n in range(times) for key in keys(clock(n), n)]
 
 
 def bow(times: int) -> list[Key]:
-    down = dict(hand=(20, 80, 0.96), other=(20, 80, 0.96), lean=78, nod=8, hips=(0, -0.02, -0.2), aside=16)
+    down: Pose = dict(hand=(20, 80, 0.96), other=(20, 80, 0.96), lean=78, nod=8, hips=(0, -0.02, -0.2), aside=16)
     return [Key(0.42, **down), Key(0.62, **down), Key(1.0)]
 
 
 def cheer(times: int) -> list[Key]:
-    def pump(at, n):
+    def pump(at: Clock, n: int) -> list[Key]:
         return [
             both(at(0.2), (128, 20, 0.5), 0.9, hips=(0, -0.09, 0), nod=4),
             both(at(0.65), (156, 8, 0.99), 0.3, hips=(0, 0.03, 0), nod=-14),
@@ -70,23 +76,23 @@ def cheer(times: int) -> list[Key]:
 
 
 def clap(times: int) -> list[Key]:
-    def meet(at, n):
+    def meet(at: Clock, n: int) -> list[Key]:
         return [both(at(0.2), (72, 42, 0.84), 0.3), both(at(0.7), (84, 117, 0.74), 0.3, nod=4)]
 
     return [*cycle(times + 2, meet, 0.08, 0.92), both(1.0, (84, 112, 0.74), 0.3)]
 
 
 def cross(times: int) -> list[Key]:
-    over = dict(hand=(66, 133, 0.58), other=(58, 130, 0.54), elbow=0.2, other_elbow=0.2)
+    over: Pose = dict(hand=(66, 133, 0.58), other=(58, 130, 0.54), elbow=0.2, other_elbow=0.2)
     open_ = both(0.25, (78, 50, 0.85), 0.3)
     return [open_, Key(0.6, **over, nod=-4, lean=-4), Key(1.0, **over, nod=-4, lean=-4)]
 
 
 def jack(times: int) -> list[Key]:
-    between = dict(hand=(92, 0, 0.99), foot=(0.24, 0.1, 0), other_foot=(-0.24, 0.1, 0), hips=(0, 0.1, 0))
-    wide = dict(hand=(166, 6, 0.98), foot=(0.48, 0, 0), other_foot=(-0.48, 0, 0), hips=(0, -0.12, 0))
+    between: Pose = dict(hand=(92, 0, 0.99), foot=(0.24, 0.1, 0), other_foot=(-0.24, 0.1, 0), hips=(0, 0.1, 0))
+    wide: Pose = dict(hand=(166, 6, 0.98), foot=(0.48, 0, 0), other_foot=(-0.48, 0, 0), hips=(0, -0.12, 0))
 
-    def hop(at, n):
+    def hop(at: Clock, n: int) -> list[Key]:
         closed = both(at(0.96), hips=(0, -0.05, 0))
         return [both(at(0.26), **between), both(at(0.5), **wide), both(at(0.74), **between), closed]
 
@@ -94,8 +100,8 @@ def jack(times: int) -> list[Key]:
 
 
 def jump(times: int) -> list[Key]:
-    def leap(at, n):
-        air = dict(foot=(0, 0.3, 0), other_foot=(0, 0.3, 0), hips=(0, 0.26, 0))
+    def leap(at: Clock, n: int) -> list[Key]:
+        air: Pose = dict(foot=(0, 0.3, 0), other_foot=(0, 0.3, 0), hips=(0, 0.26, 0))
         return [
             both(at(0.3), (40, -75, 0.95), hips=(0, -0.36, -0.12), lean=28, nod=-12),
             both(at(0.56), (160, 50, 0.96), **air, nod=-8),
@@ -106,11 +112,11 @@ def jump(times: int) -> list[Key]:
 
 
 def kick(times: int) -> list[Key]:
-    guard = dict(hand=(50, 60, 0.6), other=(70, 80, 0.55), aside=28)
-    high = dict(foot=(-0.12, 0.86, 1.05), lean=-24, hips=(-0.1, 0.0, 0.05), aside=34)
+    guard: Pose = dict(hand=(50, 60, 0.6), other=(70, 80, 0.55), aside=28)
+    high: Pose = dict(foot=(-0.12, 0.86, 1.05), lean=-24, hips=(-0.1, 0.0, 0.05), aside=34)
     high |= dict(hand=(60, -20, 0.9), other=(80, 20, 0.85))
 
-    def strike(at, n):
+    def strike(at: Clock, n: int) -> list[Key]:
         return [
             Key(at(0.22), foot=(0, 0.16, -0.36), lean=8, hips=(-0.08, -0.03, 0.04), **guard),
             Key(at(0.4), foot=(-0.06, 0.46, 0.34), lean=-6, hips=(-0.1, -0.02, 0.0), **guard),
@@ -124,10 +130,10 @@ def kick(times: int) -> list[Key]:
 
 
 def lunge(times: int) -> list[Key]:
-    hips = dict(hand=(38, 62, 0.62), other=(38, 62, 0.62), elbow=1.2, other_elbow=1.2)
-    down = dict(foot=(0.85, 0, 0.1), hips=(0.52, -0.34, 0), bend=6, **hips)
+    hips: Pose = dict(hand=(38, 62, 0.62), other=(38, 62, 0.62), elbow=1.2, other_elbow=1.2)
+    down: Pose = dict(foot=(0.85, 0, 0.1), hips=(0.52, -0.34, 0), bend=6, **hips)
 
-    def step(at, n):
+    def step(at: Clock, n: int) -> list[Key]:
         over = Key(at(0.2), foot=(0.4, 0.14, 0.1), hips=(0.16, -0.04, 0), **hips)
         return [
             over,
@@ -143,7 +149,7 @@ def lunge(times: int) -> list[Key]:
 def march(times: int) -> list[Key]:
     back, front = (38, -80, 0.92), (62, 92, 0.8)
 
-    def stride(at, n):
+    def stride(at: Clock, n: int) -> list[Key]:
         return [
             Key(at(0.25), back, front, foot=(-0.06, 0.5, 0.34), hips=(-0.05, 0, 0), twist=-10, bend=-3),
             Key(at(0.5)),
@@ -155,12 +161,12 @@ def march(times: int) -> list[Key]:
 
 
 def punch(times: int) -> list[Key]:
-    guard = dict(hand=(112, 88, 0.4), other=(108, 92, 0.42), hips=(0, -0.12, 0), lean=6)
-    stance = dict(foot=(0.12, 0, -0.24), other_foot=(-0.1, 0, 0.22), aside=28)
+    guard: Pose = dict(hand=(112, 88, 0.4), other=(108, 92, 0.42), hips=(0, -0.12, 0), lean=6)
+    stance: Pose = dict(foot=(0.12, 0, -0.24), other_foot=(-0.1, 0, 0.22), aside=28)
     cross = guard | dict(hand=(90, 98, 1.0), twist=40, lean=12, hips=(0, -0.14, 0.08))
     jab = guard | dict(other=(90, 84, 1.0), twist=-34, lean=10, hips=(0, -0.13, 0.06))
 
-    def one(at, n):
+    def one(at: Clock, n: int) -> list[Key]:
         straight = cross if n % 2 else jab
         return [
             Key(at(0.2), **guard, **stance),
@@ -172,29 +178,30 @@ def punch(times: int) -> list[Key]:
 
 
 def squat(times: int) -> list[Key]:
-    low = dict(hand=(86, 84, 0.97), hips=(0, -0.44, -0.22), lean=24, nod=-16, aside=16)
+    low: Pose = dict(hand=(86, 84, 0.97), hips=(0, -0.44, -0.22), lean=24, nod=-16, aside=16)
 
-    def sink(at, n):
+    def sink(at: Clock, n: int) -> list[Key]:
         return [both(at(0.42), **low), both(at(0.56), **low), both(at(0.96))]
 
     return [*cycle(times, sink), both(1.0)]
 
 
 def stretch(times: int) -> list[Key]:
-    arch = dict(hand=(206, 6, 0.95), other=(38, 62, 0.6), other_elbow=1.2, bend=-32, tilt=-6, hips=(0.16, -0.02, 0))
-    up = dict(hand=(166, 5, 0.97), other=(38, 62, 0.62), other_elbow=1.2, bend=-4)
+    arch: Pose = dict(hand=(206, 6, 0.95), other=(38, 62, 0.6), other_elbow=1.2, bend=-32, tilt=-6)
+    arch |= dict(hips=(0.16, -0.02, 0))
+    up: Pose = dict(hand=(166, 5, 0.97), other=(38, 62, 0.62), other_elbow=1.2, bend=-4)
 
-    def pull(at, n):
+    def pull(at: Clock, n: int) -> list[Key]:
         return [Key(at(0.3), **up), Key(at(0.6), **arch), Key(at(0.85), **arch)]
 
     return [*cycle(times, pull, 0.0, 0.9), Key(1.0, **up)]
 
 
 def swing(times: int) -> list[Key]:
-    stance = dict(foot=(0.35, 0, 0), other_foot=(-0.35, 0, 0), together=1.0)
+    stance: Pose = dict(foot=(0.35, 0, 0), other_foot=(-0.35, 0, 0), together=1.0)
     through = Key(1.0, (118, 165, 0.95), twist=46, turn=-16, hips=(-0.18, -0.08, 0), bend=-6, **stance)
 
-    def bat(at, n):
+    def bat(at: Clock, n: int) -> list[Key]:
         return [
             Key(at(0.3), (116, 2, 0.7), elbow=0.6, twist=-55, turn=40, hips=(0.16, -0.12, 0), bend=6, **stance),
             Key(at(0.42), (112, 0, 0.7), elbow=0.6, twist=-58, turn=44, hips=(0.18, -0.14, 0), bend=7, **stance),
@@ -207,8 +214,9 @@ def swing(times: int) -> list[Key]:
 
 
 def throw(times: int) -> list[Key]:
-    def pitch(at, n):
-        step, plant = dict(other_foot=(-0.12, 0.22, 0.2), aside=16), dict(other_foot=(-0.12, 0, 0.42), aside=18)
+    def pitch(at: Clock, n: int) -> list[Key]:
+        step: Pose = dict(other_foot=(-0.12, 0.22, 0.2), aside=16)
+        plant: Pose = dict(other_foot=(-0.12, 0, 0.42), aside=18)
         return [
             Key(at(0.18), (70, 60, 0.5), (70, 70, 0.5), hips=(0.06, -0.03, 0)),
             Key(
@@ -259,7 +267,7 @@ def throw(times: int) -> list[Key]:
 
 
 def wave(times: int) -> list[Key]:
-    def sway(at, n):
+    def sway(at: Clock, n: int) -> list[Key]:
         return [
             Key(at(0.25), (120, 12, 0.9), elbow=0.5, tilt=6, bend=-3),
             Key(at(0.75), (170, 10, 0.84), elbow=0.5, tilt=6, bend=-3),

@@ -3,6 +3,9 @@
 A pose is a handful of numbers in the units of the head (its half height is about 0.7), at strength 1. A clip scales
 them by its strength, lets each part of the face start at its own moment, and adds what faces do without meaning it:
 sway, blinks, glances. Every curve is exactly zero in frame 0.
+
+Two numbers say how a clip was acted: its *strength*, 1 for the poses of the table, and its *turn*, the angle in radians
+by which the head has turned clockwise in the last frame; the turn sums pose, sway and what `Acting` adds.
 """
 
 from dataclasses import dataclass, fields, replace
@@ -73,26 +76,80 @@ POSES: dict[str, tuple[Pose, ...]] = {  # some expressions have more than one fa
 }  # fmt: skip
 
 
+PARTS: dict[str, tuple[str, ...]] = {  # of a performance, and the fields of `Pose` that move them
+    "brows": ("brow_inner", "brow_outer", "brow_pinch"),
+    "lids": ("lid", "lid_slant", "lower_lid"),
+    "gaze": ("gaze_x", "gaze_y"),
+    "cheeks": ("nose", "cheek"),
+    "mouth": ("corner", "width", "open", "upper", "sneer", "grit"),
+    "head": ("head_x", "head_y", "roll", "zoom"),
+}
+FACE = tuple(part for part in PARTS if part != "head")
+HEADS = ("own", "shuffled")
+
+
+@dataclass(frozen=True)
+class Performance(Pose):
+    """A pose over time, (T, 1, 1) a field, and what a clip can say of it in numbers."""
+
+    strength: float = 1.0  # what the pose of the table is multiplied with; 1 is the table's
+
+    @property
+    def turn(self) -> float:
+        """Roll of the head in the last frame, radians, clockwise as one sees it."""
+        return float(self.roll.flatten()[-1])
+
+
+@dataclass(frozen=True)
+class Acting:
+    """How widely performances vary, which parts of a face act, and what its head does; by default what people do.
+
+    Raises:
+        ValueError: a range of strength that is none, a turn below 0 or beyond a right angle, or a part or a way of the
+            head that is not known.
+    """
+
+    strength: tuple[float, float] = (0.8, 1.15)  # least and largest; faces stay faces from 0 to 1.6
+    turn: float = 0.0  # radians by which heads turn at most to either side, beyond what they do by themselves
+    frozen: tuple[str, ...] = ()  # of `PARTS`: these stay at rest
+    heads: str = "own"  # of `HEADS`; shuffled: the head moves as for another label, drawn apart: it says nothing
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength[0] <= self.strength[1] < np.inf:
+            raise ValueError(f"strength is {self.strength}; give the least and the largest, 0 or more")
+        if not 0 <= self.turn <= np.pi / 2:
+            raise ValueError(f"turn is {self.turn}; give radians from 0 to {np.pi / 2:.2f}")
+        for part in self.frozen:
+            if part not in PARTS:
+                raise ValueError(f"frozen part {part!r} is not one of: {', '.join(PARTS)}")
+        if self.heads not in HEADS:
+            raise ValueError(f"heads {self.heads!r} is not one of: {', '.join(HEADS)}")
+
+
+AS_PEOPLE_DO = Acting()
+
+
 def ease(u: np.ndarray) -> np.ndarray:
     """A smooth way from 0 (at u = 0 and before) to 1 (at u = 1 and after)."""
     u = np.clip(u, 0, 1)
     return u**3 * (u * (6 * u - 15) + 10)
 
 
-def act(label: str, num_frames: int, rng: np.random.Generator) -> Pose:
+def act(label: str, num_frames: int, rng: np.random.Generator, acting: Acting = AS_PEOPLE_DO) -> Performance:
     """One clip's performance of an expression: every part of the pose over time.
 
     Args:
         label: one of `LABELS`.
         num_frames: at least 1; any number shows the same performance, sampled more or less finely.
         rng: what varies: onset, speed, strength, relaxation, sway, blink, glance, the side of one-sided motion.
+        acting: how widely strength and turn vary; all else stays the same.
 
     Returns:
-        a `Pose` whose fields are (T, 1, 1), exactly 0 in frame 0.
+        a `Pose` whose fields are (T, 1, 1), exactly 0 in frame 0, with its strength.
     """
     # Draw everything in one place and in one order, whatever the label: what varies says nothing about the label.
     variant, side = rng.integers(1000), 1.0 if rng.random() < 0.5 else -1.0
-    strength, onset, rise = rng.uniform(0.8, 1.15), rng.uniform(0.03, 0.16), rng.uniform(0.22, 0.36)
+    strength, onset, rise = rng.uniform(*acting.strength), rng.uniform(0.03, 0.16), rng.uniform(0.22, 0.36)
     relaxes, relax_at, relax_to = rng.random() < 0.35, rng.uniform(0.7, 0.85), rng.uniform(0.0, 0.4)
     part_delay = rng.uniform(0, 0.05, len(fields(Pose)))
     part_strength = rng.uniform(0.88, 1.12, len(fields(Pose)))
@@ -101,6 +158,7 @@ def act(label: str, num_frames: int, rng: np.random.Generator) -> Pose:
     blinks, blink_at = rng.random() < 0.3, rng.uniform(0.15, 0.95)
     glances, glance_at, glance = rng.random() < 0.4, rng.uniform(0.1, 0.8), rng.uniform(-1, 1, 2) * (0.035, 0.014)
     tremble, tremble_phase = rng.uniform(0.006, 0.011), rng.uniform(0, 2 * np.pi)
+    turn = rng.uniform(-acting.turn, acting.turn) if acting.turn else 0.0  # last: so all before it stays the same
 
     pose = POSES[label][variant % len(POSES[label])]
     pose = replace(pose, head_x=pose.head_x * side, roll=pose.roll * side, sneer=pose.sneer * side)
@@ -114,6 +172,7 @@ def act(label: str, num_frames: int, rng: np.random.Generator) -> Pose:
     wave = lambda k: sway[k] * (np.sin(2 * np.pi * sway_speed[k] * time + sway_phase[k]) - np.sin(sway_phase[k]))  # noqa: E731
     for k, name in enumerate(("head_x", "head_y", "roll")):
         curves[name] = curves[name] + wave(k)
+    curves["roll"] = curves["roll"] + turn * ease((time - onset) / rise)
     if label == "fear":
         tremor = np.sin(2 * np.pi * 4.5 * time + tremble_phase) * ease((time - onset) / rise)
         curves["head_x"] = curves["head_x"] + strength * tremble * tremor
@@ -125,4 +184,19 @@ def act(label: str, num_frames: int, rng: np.random.Generator) -> Pose:
         curves["lid"] = curves["lid"] * (1 - closed) + 0.62 * closed
         curves["lid_slant"] = curves["lid_slant"] * (1 - closed)
         curves["lower_lid"] = curves["lower_lid"] + 0.06 * closed
-    return Pose(**{name: torch.from_numpy(curve).float()[:, None, None] for name, curve in curves.items()})
+    frames = {name: torch.from_numpy(curve).float()[:, None, None] for name, curve in curves.items()}
+    return Performance(**frames, strength=float(strength))
+
+
+def perform(label: str, num_frames: int, rng: np.random.Generator, acting: Acting = AS_PEOPLE_DO) -> Performance:
+    """One clip's performance as `act` gives it, with another's head or without some parts, as `acting` says.
+
+    A shuffled head takes all of its motion, a tremor too, from a whole performance of its own; the label of that one
+    is any of the six, drawn apart. What the face does is the same with either head.
+    """
+    performance = act(label, num_frames, rng, acting)
+    if acting.heads == "shuffled":
+        other = act(LABELS[rng.integers(len(LABELS))], num_frames, rng, acting)
+        performance = replace(performance, **{name: getattr(other, name) for name in PARTS["head"]})
+    still = torch.zeros(num_frames, 1, 1)
+    return replace(performance, **{name: still for part in acting.frozen for name in PARTS[part]})

@@ -5,7 +5,7 @@ which it never changes. A motion carries it into the image: an affine map for ev
 enough, a *local* backward displacement of the canonical coordinates. Frame 0 is at rest: there the local part is the
 identity, so the way from canonical coordinates into frame 0 is affine and known in closed form.
 
-So a pixel of frame t knows its source: image, frame t -> canonical (inverse motion) -> image, frame 0 (forward affine
+So a pixel of frame k knows its source: image, frame k -> canonical (inverse motion) -> image, frame 0 (forward affine
 of frame 0). The difference of the two positions is the true backward flow, and the source was visible if the same
 layer is on top at that place in frame 0.
 
@@ -72,6 +72,12 @@ class Layer:
     clip: Clip | None = None
     opacity: float = 1.0  # a layer at 0.5 or below tints, and owns no pixel
     softness: float = 0.0  # width of the edge in canonical units, one pixel at least
+    part: str = ""  # what it is of, such as "eyes"; for those who measure, drawing does not look at it
+
+
+def named(part: str, layers: Iterable[Layer]) -> list[Layer]:
+    """The layers, all of one part."""
+    return [replace(layer, part=part) for layer in layers]
 
 
 class Rendered(NamedTuple):
@@ -133,7 +139,10 @@ def render(layers: Sequence[Layer], size: int, num_frames: int) -> Rendered:
 
 
 def _coverage(distance: Tensor, motion: LayerMotion, size: int, softness: float = 0.0) -> Tensor:
-    """How much of a pixel a shape covers: a ramp of one pixel (or of `softness`) across its edge."""
+    """How much of a pixel a shape covers: a ramp of one pixel of frame 0 (or of `softness`) across its edge.
+
+    The ramp is measured at rest alone: a layer that grows to twice its size has an edge of two pixels.
+    """
     (a, b, _), (c, d, _) = motion.to_image[0].tolist()
     pixel = 2 / size / math.sqrt(abs(a * d - b * c))
     return (0.5 - distance / max(pixel, softness)).clamp_(0, 1)

@@ -8,10 +8,16 @@ y down, the head's middle at the origin.
 import torch
 
 from ..acting.expressions import Pose
-from ..engine.scenes import Layer, LayerMotion, affine, bump, bumps, colour, ellipse, mix, rectangle, step
+from ..engine.scenes import Layer, LayerMotion, affine, bump, bumps, colour, ellipse, mix, named, rectangle, step
 from .features import brows, eyes, glasses, mouth
 from .subjects import Look
 from .wardrobe import backdrop, body, hair_back, hair_front
+
+# Which part a pixel shows, by the layer on top. An eye is all that is seen within its socket: white, iris, lashes, and
+# the lids that move over it. A mouth is lips, teeth, tongue and what is dark behind them. Moustache, beard, nose and
+# ears count as skin, hats and scarves as hair, a pixel of a glasses' frame as glasses and one behind a lens as what
+# it is without.
+PARTS = ("background", "hair", "clothes", "skin", "eyes", "mouth", "brows", "glasses")
 
 
 def portrait(look: Look, pose: Pose) -> list[Layer]:
@@ -31,10 +37,12 @@ def portrait(look: Look, pose: Pose) -> list[Layer]:
         )
     )
     face = LayerMotion(head.to_image, _push(look, pose), reach=0.26)
+    neck, clothes = body(look, trunk)
     return [
-        backdrop(look, LayerMotion(affine())),
-        *hair_back(look, head),
-        *body(look, trunk),
+        *named("background", [backdrop(look, LayerMotion(affine()))]),
+        *named("hair", hair_back(look, head)),
+        *named("skin", [neck]),
+        *named("clothes", [clothes]),
         *head_layers(look, pose, head, face),
     ]
 
@@ -47,13 +55,12 @@ def head_layers(look: Look, pose: Pose, head: LayerMotion, face: LayerMotion) ->
         face: how its skin moves: as the head, and pushed by what the face does.
     """
     return [
-        *_ears(look, head),
-        _skin(look, face),
-        *eyes(look, pose, head),
-        *mouth(look, pose, head),
-        brows(look, pose, head),
-        *glasses(look, head),
-        *hair_front(look, head),
+        *named("skin", [*_ears(look, head), _skin(look, face)]),
+        *named("eyes", eyes(look, pose, head)),
+        *named("mouth", mouth(look, pose, head)),
+        *named("brows", [brows(look, pose, head)]),
+        *named("glasses", glasses(look, head)),
+        *named("hair", hair_front(look, head)),
     ]
 
 

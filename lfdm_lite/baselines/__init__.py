@@ -1,0 +1,1 @@
+"""Rivals of LFDM from the same parts: VDM denoises pixels, LDM an auto-encoder's feature maps, LaMD a motion image."""

@@ -1,0 +1,1 @@
+"""What `lfdm evaluate` needs of videos and of judges."""

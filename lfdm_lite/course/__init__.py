@@ -1,0 +1,1 @@
+"""What builds, checks and marks the problem sets in `chapters/assignments`: `python -m lfdm_lite.course`."""

@@ -1,0 +1,1 @@
+"""What the library stands on: the packages of this machine."""
