@@ -1,0 +1,58 @@
+// What every page does besides showing itself: it goes onto paper whole, and its films can be stopped.
+
+{
+  // For paper everything unfolds, and a dark page is printed light. Afterwards the page is as it was.
+  const restore = [];
+
+  addEventListener("beforeprint", () => {
+    const root = document.documentElement, { theme } = root.dataset;
+    root.dataset.theme = "light";
+    restore.push(() => { root.dataset.theme = theme; });
+    for (const fold of document.querySelectorAll("details:not([open])")) {
+      fold.open = true;
+      restore.push(() => { fold.open = false; });
+    }
+    for (const fold of document.querySelectorAll(".toggle-hidden")) {
+      fold.classList.remove("toggle-hidden");
+      restore.push(() => { fold.classList.add("toggle-hidden"); });
+    }
+  });
+
+  addEventListener("afterprint", () => {
+    while (restore.length) restore.pop()();
+  });
+
+  // A picture that moves by itself has a button that stops it; who asked for less motion sees it stand.
+  const still = (film) => {
+    const { naturalWidth: width, naturalHeight: height } = film;
+    const canvas = Object.assign(document.createElement("canvas"), { width, height });
+    canvas.getContext("2d").drawImage(film, 0, 0);
+    return canvas.toDataURL();
+  };
+
+  const stoppable = async (output) => {
+    const films = Array.from(output.querySelectorAll("img[src^='data:image/gif']"));
+    const sources = films.map((film) => film.src);
+    await Promise.all(films.map((film) => film.decode()));
+    const button = Object.assign(document.createElement("button"), { type: "button", className: "book-films" });
+    const play = (yes) => {
+      films.forEach((film, i) => { film.src = yes ? sources[i] : still(film); });
+      button.textContent = yes ? "Pause" : "Play";
+    };
+    button.addEventListener("click", () => play(button.textContent === "Play"));
+    output.prepend(button);
+    play(!matchMedia("(prefers-reduced-motion: reduce)").matches);
+  };
+
+  // A table that became too wide for its window can be scrolled by keys as well; the theme looks at that once.
+  const scrollable = () => {
+    for (const box of document.querySelectorAll(".pst-scrollable-table-container")) {
+      box.tabIndex = box.scrollWidth > box.clientWidth ? 0 : -1;
+    }
+  };
+  addEventListener("resize", scrollable);
+
+  addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll(".cell_output:has(img[src^='data:image/gif'])").forEach(stoppable);
+  });
+}
