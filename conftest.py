@@ -1,6 +1,10 @@
-"""How `pytest --nbval` runs the chapters: the same from every folder, for everyone's settings, cell after cell."""
+"""How `pytest --nbval` runs the chapters: the same from every folder, for everyone's settings, cell after cell.
+
+nbval compares text; pictures are held against the stored ones here, in the same run.
+"""
 
 import os
+from collections.abc import Generator
 
 import pytest
 
@@ -28,6 +32,21 @@ def pytest_configure(config: pytest.Config) -> None:
     if runs_notebooks(config):
         if config.option.nbval_sanitize_with is None:
             config.option.nbval_sanitize_with = str(config.rootpath / "tests" / "nbval_sanitize.cfg")
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # also where a notebook imports torch first
         os.environ["MATPLOTLIBRC"] = os.devnull  # read before a matplotlibrc in the reader's own folder of settings
         os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
         os.environ["IPYTHONDIR"] = str(config.rootpath / "_build" / "ipython")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None]:
+    """After nbval has run a cell and found its text right, look at its pictures."""
+    if not runs_notebooks(item.config) or not hasattr(item, "test_outputs"):
+        return (yield)
+    from tests import pictures
+
+    # nbval leaves PNG and JPEG out of its comparison of text; the other pictures do not belong there either.
+    item.parent.skip_compare = {*item.parent.skip_compare, *pictures.KINDS}
+    found = yield
+    pictures.check(item)
+    return found

@@ -63,7 +63,7 @@ def with_sentence(text: str, book: dict, prefix: str = "") -> str:
     lines = text.split("\n")
     middle = next(i for i, line in enumerate(lines) if "**It takes**" in line)
     start = next(i for i in range(middle, 0, -1) if lines[i - 1] == prefix.strip())
-    end = next(i for i in range(middle, len(lines)) if lines[i] == prefix.strip())
+    end = next((i for i in range(middle, len(lines)) if lines[i] in ("", prefix.strip())), len(lines))
     paragraph = " ".join(line.removeprefix(prefix) for line in lines[start:end])
     paragraph, count = re.subn(r"\*\*It takes\*\* .*? cores\.", sentence(book), paragraph)
     if count != 1:

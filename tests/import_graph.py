@@ -17,15 +17,15 @@ PACKAGE = "lfdm_lite"
 
 # Each storey may import those before it. On the teaching path every module has its own; above it rooms may share one.
 PATH = (
-    "geometry", "flow", "layers", "memory", "regions", "motion", "autoencoder", "losses", "attention", "unet3d",
-    "diffusion", "samplers",
+    "geometry", "flow", "layers", "memory", "regions", "motion", "autoencoder", "losses", "attention", "conditions",
+    "unet3d", "diffusion", "samplers",
 )  # fmt: skip
 STOREYS = (
     *((module,) for module in PATH),
     ("files",),
-    ("perceptual", "viz"),
+    ("viz",),
     ("pipeline", "generated", "inputs"),
-    ("control", "distillation"),
+    ("control", "distillation", "browser"),
     ("data",),
     ("evaluation",),
     ("official", "baselines"),

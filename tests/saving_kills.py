@@ -21,6 +21,7 @@ from lfdm_lite.files.checkpoints import load_module, read_config, save_module
 from lfdm_lite.files.reading import CheckpointError
 
 KIND = "Linear"
+RENAMINGS = 12  # beginnings and ends of renamings, before one of which a kill comes: some saves have as many
 
 
 @dataclass
@@ -60,13 +61,15 @@ def load(folder: Path) -> tuple[int, nn.Module]:
     return read_config(folder, KIND)["value"], network
 
 
-def save_for_ever(folder: Path, seed: int) -> None:
-    """Each in turn; every renaming takes a while."""
+def save_for_ever(folder: Path, seed: int, told: int) -> None:
+    """Each in turn; every renaming takes a while, and a byte tells of its beginning and of its end."""
     replace, pauses = os.replace, random.Random(seed)
 
     def slowly(*names) -> None:
+        os.write(told, b".")
         time.sleep(pauses.uniform(0, 0.004))
         replace(*names)
+        os.write(told, b".")
         time.sleep(pauses.uniform(0, 0.004))
 
     os.replace = slowly
@@ -79,12 +82,17 @@ def kill_at_random(folder: Path, kills: int, seed: int) -> Outcome:
     outcome, moments = Outcome(), random.Random(seed)
     for _ in range(kills):
         save_as_format_1(folder, 1) if outcome.kills % 3 == 0 else save(folder, 1)
+        heard, told = os.pipe()
         child = os.fork()
         if child == 0:
-            save_for_ever(folder, moments.randrange(2**32))
-        time.sleep(moments.uniform(0, 0.06))
+            save_for_ever(folder, moments.randrange(2**32), told)
+        os.close(told)
+        for _ in range(moments.randrange(RENAMINGS)):
+            os.read(heard, 1)
+        time.sleep(moments.uniform(0, 0.004))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.close(heard)
         outcome.kills += 1
         try:
             value, network = load(folder)

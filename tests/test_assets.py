@@ -73,3 +73,17 @@ def test_a_file_that_the_folder_lacks_is_named(away):
     book(away)
     with pytest.raises(FileNotFoundError, match="assets has no chapters/99: is it of the version"):
         lfdm.asset("chapters/99")
+
+
+def test_an_installed_library_holds_the_model_and_knows_that_it_is_not_the_book(away):
+    book(away / "site-packages" / "lfdm_lite")
+    assert lfdm.asset(MODEL) == away / "site-packages" / "lfdm_lite" / "assets" / MODEL
+    for name in ("", "chapters/09"):
+        with pytest.raises(FileNotFoundError, match="run this inside a clone"):
+            lfdm.asset(name)
+
+
+def test_inside_a_clone_the_book_comes_before_what_is_installed(away):
+    book(away / "site-packages" / "lfdm_lite")
+    there = book(away)
+    assert lfdm.asset(MODEL).resolve() == there / MODEL

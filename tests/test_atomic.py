@@ -9,12 +9,12 @@ import pytest
 from lfdm_lite.files.atomic import temporary_beside, write_atomically, write_json
 
 HOLD_ONE = """
-import sys, time
+import sys
 from pathlib import Path
 from lfdm_lite.files.atomic import temporary_beside
 with temporary_beside(Path(sys.argv[1])) as temporary:
     print(temporary, flush=True)
-    time.sleep(60)
+    sys.stdin.read()  # until it is killed
 """
 
 
@@ -41,13 +41,15 @@ def test_a_failing_write_leaves_the_old_file_and_no_litter(tmp_path):
 
 def test_what_a_killed_writer_left_is_swept_away_and_what_a_living_one_holds_is_not(tmp_path):
     path = tmp_path / "file.txt"
-    writer = subprocess.Popen([sys.executable, "-c", HOLD_ONE, str(path)], stdout=subprocess.PIPE, text=True)
+    pipe, command = subprocess.PIPE, [sys.executable, "-c", HOLD_ONE, str(path)]
+    writer = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
     held = os.path.basename(writer.stdout.readline().strip())
     write_text(path, "mine")
     assert names(tmp_path) == [held, "file.txt"]
 
     writer.kill()
     writer.wait()
+    writer.stdin.close()
     writer.stdout.close()
     others = [".file.txt.my_notes_of_it.tmp", ".other.txt.abcdefgh.tmp"]
     for name in others:

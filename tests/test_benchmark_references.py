@@ -16,6 +16,7 @@ from lfdm_lite.unet3d import UNet3D
 
 sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
 import bench_official  # noqa: E402
+import bench_stage_one  # noqa: E402
 import profile_unet  # noqa: E402
 import straightforward  # noqa: E402
 
@@ -137,3 +138,12 @@ def test_the_profile_accounts_for_the_whole_call(capsys):
     # z0 is convolved once here, and once per frame there
     assert profiles["ours"].flops < profiles["straightforward"].flops
     assert "what limits it most" in capsys.readouterr().out
+
+
+def test_the_published_step_of_stage_one_has_our_loss(capsys):
+    runs = bench_stage_one.main(["--tiny", "--repeats", "1", "--only", "published", "ours", "ours, bf16"])
+    assert all(step["memory"] > 0 and step["loss"] > 0 for found in runs.values() for step in found)
+    assert "| ours, bf16 |" in capsys.readouterr().out
+    runs["ours"][0]["loss"] *= 1.01
+    with pytest.raises(SystemExit, match="not the same function"):
+        bench_stage_one.check_losses("mug128", runs)

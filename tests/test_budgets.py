@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -109,14 +110,20 @@ def test_a_file_counts_once_for_the_first_row_that_fits():
 # ---------------------------------------------------------------- noting what a stage took
 
 
-def test_the_parts_of_a_row_add_up_and_a_later_run_replaces_its_note(tmp_path):
-    wait = "import time; time.sleep(0.3)"
-    for part in ("book/build", "book/build", "book/pages", "unit"):
-        assert took.main(part, sys.executable, "-c", wait, notes=tmp_path) == 0
-    taken = budgets.minutes(tmp_path)
-    assert set(taken) == {"book", "unit"}
-    assert 0.6 <= 60 * taken["book"] < 60 and 0.3 <= 60 * taken["unit"]
+def test_the_parts_of_a_row_add_up_and_a_later_run_replaces_its_note(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(took, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(took.subprocess, "call", lambda seconds: now.__setitem__(0, now[0] + float(seconds[0])) or 0)
+    for part, seconds in (("book/build", "60"), ("book/build", "30"), ("book/pages", "90"), ("unit", "15")):
+        assert took.main(part, seconds, notes=tmp_path) == 0
+    assert budgets.minutes(tmp_path) == {"book": 2, "unit": 0.25}
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_a_command_takes_is_the_time_that_passes_until_it_has_ended(tmp_path):
+    wait = "import time; time.sleep(0.3)"
+    assert took.main("unit", sys.executable, "-c", wait, notes=tmp_path) == 0
+    assert 0.3 <= 60 * budgets.minutes(tmp_path)["unit"]
 
 
 @pytest.mark.parametrize("end, code", [("exit 3", 3), ("kill -TERM $$", 143)])
@@ -130,6 +137,15 @@ def test_noting_needs_nothing_that_is_yet_to_be_installed():
         [sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, sys.argv[1]); import tests.took", str(ROOT)]
     )
     assert done.returncode == 0
+
+
+def test_where_everything_is_slow_a_row_may_be_too_and_the_sum_may_not():
+    slow = budgets.rows("minutes", {"unit": 6.3, "book": 3.5}, TABLES, [])
+    assert [row.name for row in budgets.exceeded(slow)] == ["unit"]
+    assert not budgets.exceeded(slow, usual=8)
+    one_alone = budgets.rows("minutes", {"unit": 6.3, "book": 1.5}, TABLES, [])
+    assert [row.name for row in budgets.exceeded(one_alone, usual=8)] == ["unit"]
+    assert [row.name for row in budgets.exceeded(budgets.rows("minutes", {"book": 11}, TABLES, []), 5)] == ["all"]
 
 
 def test_the_command_prints_every_row_and_fails_where_one_is_exceeded(monkeypatch, capsys):

@@ -19,6 +19,7 @@ from lfdm_lite.files.models.weights import fingerprint, write_safetensors
 from lfdm_lite.files.reading import CheckpointError
 
 from . import saving_kills
+from .patience import HUNG
 from .saving_kills import load, save, save_as_format_1
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +63,7 @@ def test_a_save_that_ends_between_two_steps_leaves_the_old_or_the_new_model(
 
 def test_a_kill_at_any_moment_leaves_the_old_or_the_new_model():
     command = [sys.executable, "-m", "tests.saving_kills", "--kills", "25"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HUNG)
     assert done.returncode == 0, done.stderr
     outcome = json.loads(done.stdout)
     assert outcome["kills"] == 25 == outcome["first"] + outcome["second"]

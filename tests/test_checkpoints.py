@@ -15,7 +15,7 @@ from lfdm_lite.files.checkpoints import load_module, read_config, read_tensors, 
 from lfdm_lite.files.models.configs import check_limits, make_config, read_fields
 from lfdm_lite.files.models.weights import build, load_weights
 from lfdm_lite.files.reading import CheckpointError
-from lfdm_lite.training.stages.stage_one import KIND, load_autoencoder
+from lfdm_lite.training.stages.finished import KIND, load_autoencoder
 
 
 @dataclass(frozen=True)

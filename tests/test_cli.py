@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,16 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torch.testing import assert_close
 
+from lfdm_lite import LFDM, Motion, asset
 from lfdm_lite.cli import OVERVIEW, main
+from lfdm_lite.commands.common import UsageError
+from lfdm_lite.commands.generating.wishes import Control, Wishes, wishes_of
+from lfdm_lite.conditions import NumberRange
+from lfdm_lite.control import mask_of, only, retimed, timing
 from lfdm_lite.files.media import read_video
+from lfdm_lite.generated import GeneratedVideo
 
 from .test_pipeline import LABELS, tiny_model
 
@@ -69,6 +77,23 @@ def test_without_out_the_video_is_in_out_gif(tmp_path, capsys):
     assert "seed" in said and "out.gif" in said
 
 
+def test_a_model_that_says_how_few_steps_serve_it_is_asked_in_these_unless_others_are_given(broken, monkeypatch):
+    config = json.loads((broken / "config.json").read_text())
+    (broken / "config.json").write_text(json.dumps(config | {"quick": [3, 1]}))
+    asked = []
+    real = LFDM.generate
+    monkeypatch.setattr(
+        LFDM, "generate", lambda self, *given, **how: asked.append((how["steps"], how["guided_steps"], how["fast"]))
+        or real(self, *given, **how)
+    )  # fmt: skip
+    command = f"generate face.png --label fear --seed 0 --quiet --device cpu --checkpoint {broken}"
+    for more in ("", "--fast", "--steps 2", "--guided-steps 1", "--sampler ddim", "--mix fear=0.5,anger=0.5"):
+        words = [word for word in command.split() if "mix" not in more or word not in ("--label", "fear")]
+        assert main([*words, *more.split()]) == 0
+    assert asked == [(3, 1, False), (3, 1, False), (2, 2, False), (20, 1, False), (20, 20, False)]
+    assert main([*command.split(), "--fast", "--steps", "2"]) == 2, "no fast network is there to take them"
+
+
 def test_the_same_seed_writes_the_same_file(tmp_path):
     for name, seed in (("a", "5"), ("b", "5"), ("c", "6")):
         main(["generate", "face.png", "--label", "fear", "--out", f"{name}.gif", *QUICK, "--seed", seed])
@@ -95,6 +120,51 @@ def test_the_same_label_twice_makes_two_files(tmp_path):
     assert sorted(p.name for p in tmp_path.glob("*.gif")) == ["o-fear-1.gif", "o-fear.gif"]
 
 
+def test_a_video_is_weaker_later_in_one_place_and_of_a_mixture_as_asked(monkeypatch):
+    """Each option does what `lfdm_lite.control` does with the motion that is generated without it."""
+    made = []
+    monkeypatch.setattr("lfdm_lite.generated.GeneratedVideo.save", lambda self, *_, **__: made.append(self))
+
+    def run(*words: str, label: bool = True) -> GeneratedVideo:
+        assert main(["generate", "face.png", *(["--label", "fear"] if label else []), *words, *QUICK]) == 0
+        return made[-1]
+
+    plain = run()
+    motion = Motion(plain.flow, plain.occlusion)
+    half, rest = run("--strength", "0.5"), run("--strength", "0")
+    assert_close(half.flow, 0.5 * plain.flow)  # this model knows no strengths
+    assert not rest.flow.any() and bool((rest.occlusion == 1).all()) and half.captions == ["fear (strength 0.5)"]
+    late = run("--onset", "1", "--duration", "1.5")
+    assert_close(late.flow, retimed(motion, 1, 1.5).flow)
+    assert_close(run("--onset", "1").flow, retimed(motion, 1, timing(motion)[1]).flow)
+    left = run("--only", "left_half")
+    assert_close(left.flow, only(motion, mask_of("left_half", *motion.flow.shape[-2:])).flow)
+    assert_close(run("--only=-1,-1,0,1").flow, left.flow)
+    assert not torch.equal(half.video, plain.video)
+    alone, mixture = (run("--mix", text, label=False) for text in ("fear=1", "fear=0.5,surprise=0.5"))
+    assert_close(alone.flow, plain.flow, rtol=0, atol=1e-4)
+    assert mixture.captions == ["0.5 fear + 0.5 surprise"] and mixture.flow.shape == plain.flow.shape
+
+
+def test_a_strength_is_told_as_far_as_the_model_knows_and_the_rest_is_scaled(monkeypatch):
+    model = LFDM.from_pretrained(asset("checkpoints/faces64"))  # told 0.5 to 1.45 in training
+    for asked, told in ((0.0, 0.5), (0.25, 0.5), (0.8, 0.8), (1.5, 1.45)):
+        wishes = wishes_of(Control(), asked, ["fear"], model, 16)
+        assert wishes.told == told and wishes.told * wishes.factor == pytest.approx(asked)
+        assert wishes.change_motion == (asked != told)
+    weak = NumberRange("strength", 0.5, 0.8)  # of another model: motion is scaled by 1.5 at most
+    monkeypatch.setattr(model.unet, "config", replace(model.unet.config, numbers=(weak,)))
+    assert wishes_of(Control(), 1.2, ["fear"], model, 16).factor == pytest.approx(1.5)
+    with pytest.raises(UsageError, match=r"^--strength is 1\.3; expected a number from 0 \(rest\) to 1\.2$"):
+        wishes_of(Control(), 1.3, ["fear"], model, 16)
+
+
+def test_a_model_without_a_flow_has_nothing_to_control():
+    with pytest.raises(UsageError, match="^--onset and --mix: this model has no flow to control; leave it out$"):
+        wishes_of(Control(onset=1.0, mix="fear=1"), None, [], object(), 16)
+    assert wishes_of(Control(), None, ["fear"], object(), 16) == Wishes()
+
+
 # ---------------------------------------------------------------- what is wrong is said in one line
 
 
@@ -104,6 +174,12 @@ def test_the_same_label_twice_makes_two_files(tmp_path):
         ("generate face.png --label smile", "label 'smile' is not one of: anger, disgust, fear, happiness, sad"),
         ("generate face.png", "no label was given: use --label with one of: anger"),
         ("generate --label fear", "no image was given"),
+        ("generate face.png --label fear --only 10,20,30,40", "--only 10,20,30,40: expected one of left_half"),
+        ("generate face.png --label fear --only=-inf,0,1,1", "--only -inf,0,1,1: expected one of left_half"),
+        ("generate face.png --label fear --only mouth,eyes", "--only mouth,eyes: expected one of left_half"),
+        ("generate face.png --label fear --only 0,0,1e-3,1e-3", "--only 0,0,1e-3,1e-3: no pixel of the motion's maps"),
+        ("generate face.png --label fear --onset 1 --num-frames=-3", "--num-frames is -3; expected a whole number"),
+        ("generate face.png --label fear --onset 4 --num-frames 4", "--onset is 4; expected a frame from 0 to 3"),
         ("generate absent.png --label fear", "absent.png"),
         ("generate . --label fear", "."),
         ("generate face.png --label fear --out out.avi", "cannot save a video as 'out.avi': the name must end in .gif"),
@@ -112,6 +188,22 @@ def test_the_same_label_twice_makes_two_files(tmp_path):
         ("generate face.png --label fear --checkpoint nowhere", "no checkpoint folder at nowhere"),
         ("generate face.png --label fear --checkpoint .", "no checkpoint in .: it has no config.json"),
         ("generate face.png --label fear --checkpoint face.png", "face.png is a file; a checkpoint is a folder"),
+        ("generate face.png --label fear --strength 1.6", "--strength is 1.6; expected a number from 0 (rest) to 1.5"),
+        ("generate face.png --label fear --strength -1", "--strength is -1; expected a number from 0 (rest) to 1.5"),
+        ("generate face.png --label fear --onset 99", "--onset is 99; expected a frame from 0 to "),
+        ("generate face.png --label fear --duration 0", "--duration is 0; expected a number of frames above 0"),
+        ("generate face.png --label fear --only nose", "--only nose: expected one of left_half, right_half, brows,"),
+        ("generate face.png --label fear --only 0.5,0,0,1", "or LEFT,TOP,RIGHT,BOTTOM in this order, from -1 to 1"),
+        ("generate face.png --label fear --only 0,0,1", "or LEFT,TOP,RIGHT,BOTTOM in this order, from -1 to 1"),
+        ("generate face.png --label fear --mix fear=1", "--label fear and --mix fear=1: give one of them; a mixture"),
+        ("generate face.png --mix fear=0.5,anger=0.6", "--mix fear=0.5,anger=0.6: the weights sum to 1.1; make it 1"),
+        ("generate face.png --mix fear,anger", "--mix fear,anger: expected labels with weights, such as fear=0.5"),
+        ("generate face.png --mix fear=0.5,smile=0.5", "label 'smile' is not one of: anger, disgust"),
+        ("generate face.png --mix fear=0.5,fear=0.5", "fear stands there twice; add its weights"),
+        ("generate face.png --mix fear=2,anger=-1", "the weight of anger is -1; expected a number above 0"),
+        ("generate face.png --mix fear=1 --guided-steps 1", "--mix and --guided-steps: a mixture needs guidance"),
+        ("generate face.png --label fear --steps 4 --guided-steps 5", "guided_steps is 5; expected a whole number"),
+        ("generate face.png --mix fear=1 --fast", "--mix and --fast: the fast network answers with guidance built in"),
         ("generate face.png --label fear --steps 0", "steps is 0; expected a whole number from 1 to 1000"),
         (
             "generate face.png --label fear --steps many",
@@ -133,10 +225,11 @@ def test_the_same_label_twice_makes_two_files(tmp_path):
         ("generate face.png --label fear --guidance-scale inf", "guidance_scale is inf"),
         ("generate face.png --label fear --device meta", "device 'meta' cannot be used here; this machine has: auto"),
         ("generate face.png --label fear --device hpu", "device 'hpu' cannot be used here; this machine has: auto"),
-        ("dance", "command 'dance' is not one of: generate, train, evaluate, convert, data, info"),
-        ("train", "one of these must follow: autoencoder, diffusion, decoder, judge (see lfdm train --help)"),
-        ("train dance", "'dance' is not one of: autoencoder, diffusion, decoder, judge (see lfdm train --help)"),
+        ("dance", "command 'dance' is not one of: generate, train, evaluate, convert, export-onnx, data"),
+        ("train", "one of these must follow: autoencoder, diffusion, decoder, judge,"),
+        ("train dance", "'dance' is not one of: autoencoder, diffusion, decoder, judge,"),
         ("train decoder --preset tiny --out x", "--checkpoint FOLDER is missing"),
+        ("train few-steps --preset tiny --out x --scales 1", "--scales"),
         ("train autoencoder", "--out FOLDER missing (see lfdm train autoencoder --help)"),
         ("train --out x autoencoder", "one of these must come first: autoencoder, diffusion"),
         ("generate face.png --label fear,anger", "repeat --label: --label fear --label anger"),
@@ -148,7 +241,7 @@ def test_the_same_label_twice_makes_two_files(tmp_path):
         ("train diffusion --preset tiny --out x --autoencoder nowhere", "no checkpoint folder at nowhere"),
         ("train autoencoder --preset tiny --out x --optim.steps q", "no option --optim.steps; did you mean --steps?"),
         ("train diffusion --preset tiny --out x --unet.dmi 8", "no option --unet.dmi; did you mean --unet.dim"),
-        ("data", "one of these must follow: preview, export, prepare (see lfdm data --help)"),
+        ("data", "one of these must follow: preview, export, prepare, lpips, i3d (see lfdm data --help)"),
         ("data preview cats", "data set 'cats' is not one of: faces"),
         ("data export . --out x", "only procedural sets can be exported (faces"),
         ("data export faces", "--out"),

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import lfdm_lite as lfdm
 from lfdm_lite.cli import main
 from lfdm_lite.commands.common import pick_device
 from lfdm_lite.files.media import read_video
@@ -194,11 +195,25 @@ def test_impossible_films_are_refused_before_sampling(capsys, words, said, tmp_p
         ("--steps 5000", "steps is 5000; expected a whole number from 1 to 1000"),
         ("--guidance-scale -2", "guidance_scale is -2"),
         ("--data nowhere", "data set 'nowhere' is not one of: faces"),
+        ("--data figures --tell-numbers", "the clips of figures know none"),
+        ("--look ink", "--look ink is of sketches, not of faces"),
+        ("--tell-numbers", "this model was trained with labels alone"),
         ("--judge nowhere", "no checkpoint folder at nowhere"),
+        ("--judge-of-faces nowhere", "no checkpoint folder at nowhere"),
     ],
 )
 def test_an_evaluation_is_refused_before_it_measures(capsys, words, said):
     assert said in fails(capsys, "evaluate", os.environ["LFDM_CHECKPOINT"], *words.split())
+
+
+def test_an_evaluation_of_a_look_sees_that_look_alone():
+    from lfdm_lite.commands.clips import dataset_of
+    from lfdm_lite.commands.evaluate import Evaluate
+    from lfdm_lite.data import Sketches
+
+    asked = dataset_of(Evaluate("model", data="sketches", look="ink", clips=2), 32, 2)
+    for look, same in (("ink", True), ("night", False)):
+        assert torch.equal(asked[1]["video"], Sketches("test", 32, 2, 2, look=look)[1]["video"]) == same
 
 
 @pytest.fixture
@@ -217,6 +232,56 @@ def test_an_evaluation_of_both_stages_works(judge):
     figures = json.loads(Path("e.json").read_text())
     assert set(figures) == {"measured", "stage_one", "stage_two"} and figures["measured"]["steps"] == 2
     assert figures["stage_two"]["label_accuracy_generated"]["n"] == 12
+
+
+def test_what_is_read_as_asked_works_with_the_judge_of_faces_and_the_first_one_beside_it(judge):
+    from lfdm_lite import VideoClassifier
+
+    of_anger = VideoClassifier.load(judge)
+    torch.nn.init.constant_(of_anger.classify.bias[:1], 1e4)  # it reads anger in everything
+    folder = of_anger.save("of_anger")
+    words = ["evaluate", os.environ["LFDM_CHECKPOINT"], "--judge", str(judge), "--stage", "two", "--clips", "12"]
+    words += "--steps 2 --device cpu --quiet --out e.json".split()
+    found = []
+    for more in ([], ["--judge-of-faces", str(folder)]):
+        assert main([*words, *more]) == 0
+        found.append(json.loads(Path("e.json").read_text())["stage_two"])
+    alone, both = found
+    for name in ("generated", "real", "frame_0_repeated"):
+        assert both[f"label_accuracy_{name}"]["value"] == pytest.approx(2 / 12)
+        assert both[f"first_judge_label_accuracy_{name}"] == alone[f"label_accuracy_{name}"]
+    assert both["frechet_generated"] == alone["frechet_generated"]
+
+
+def test_telling_the_clips_own_numbers_works_beside_the_measures_of_stage_one():
+    from lfdm_lite.commands.evaluate import Evaluate, load_clips
+    from lfdm_lite.evaluation.tables import evaluate_autoencoder, generate_like
+
+    heard, model = [], lfdm.LFDM.from_pretrained(os.environ["LFDM_CHECKPOINT"])
+    size, frames = model.image_size, model.unet.config.num_frames
+
+    def listening(images, labels, **asked):
+        heard.append({name: asked.get(name) for name in ("strength", "turn")})
+        return generate(images, labels, steps=1, seed=0, progress=False)  # this model was trained without
+
+    generate, model.generate = model.generate, listening
+    for tell in (False, True):
+        clips = load_clips(Evaluate("model", clips=3, tell_numbers=tell), size, frames, model.labels, closely=True)
+        generate_like(model, clips, seed=0, batch=2)
+        told = [lfdm.data.Faces("test").told(index) for index in range(3)]
+        for name in ("strength", "turn"):
+            parts = [clip[name] for clip in told]
+            wanted = [pytest.approx(parts[:2]), pytest.approx(parts[2:])] if tell else [None, None]
+            assert [asked[name] for asked in heard] == wanted
+        heard.clear()
+        assert evaluate_autoencoder(model.autoencoder, clips)["psnr"].n == 3
+
+
+def test_a_judge_works_through_its_examination(judge, capsys):
+    assert main(["evaluate", str(judge), "--clips", "6", "--out", "e.json"]) == 0
+    figures = json.loads(Path("e.json").read_text())["examination"]
+    assert figures["head_at_rest"]["n"] == 6 and figures["verdict"].startswith("fails, ")  # its weights are random
+    assert figures["verdict"] in capsys.readouterr().out
 
 
 def test_too_few_clips_for_two_halves_works_for_stage_one_alone(capsys, judge, monkeypatch):

@@ -20,6 +20,7 @@ from lfdm_lite.data.folders.clip_index import cache_folder
 from lfdm_lite.data.folders.frame_cache import FrameCache
 from lfdm_lite.files.media import MediaError, write_gif, write_image, write_mp4
 
+from .patience import HUNG
 from .test_video_folder import grey_clip, write_frames
 
 SIZE = 8
@@ -369,7 +370,7 @@ def test_processes_that_start_at_once_agree(root, again):
     processes = [context.Process(target=use, args=(root, seed, queue)) for seed in range(3)]
     for process in processes:
         process.start()
-    answers = [queue.get(timeout=60) for _ in processes]
+    answers = [queue.get(timeout=HUNG) for _ in processes]
     for process in processes:
         process.join()
     expected = {i: plain[i]["video"].numpy().tobytes() for i in range(6)}

@@ -17,6 +17,8 @@ from PIL import Image
 from lfdm_lite import viz
 from lfdm_lite.viz import dials
 
+from .patience import HUNG
+
 
 def grey(level: float, size: int = 8) -> torch.Tensor:
     return torch.full((3, size, size), level)
@@ -91,6 +93,15 @@ def test_a_clip_gets_a_dial_for_its_frames_and_a_play_button(wrap):
     assert "play or pause" not in still and "data-frames=" not in still.replace(dials.TURN, "")
 
 
+def test_a_dial_opens_at_the_frame_at_which_its_player_does():
+    ramp = (torch.arange(5) / 5).view(1, 5, 1, 1).expand(3, 5, 16, 16)
+    made = viz.dial(lambda seed: viz.player(ramp * seed, start=3), alt="x", seed=[0, 1])
+    for page in (made._repr_html_(), made.live().children[-1].value):
+        assert "object-position:75% 0;" in page
+    frame = re.search(r"<label>frame <input[^>]*>", made._repr_html_())[0]
+    assert 'value="3"' in frame and 'aria-valuetext="3"' in frame
+
+
 def test_the_values_of_a_dial_may_have_names_of_their_own():
     made = viz.dial(lambda flow: grey(flow[0].item()), alt="x", flow={"start": torch.zeros(2), "end": torch.ones(2)})
     assert pictures(made) == [("x (flow start)", 0.0), ("x (flow end)", 1.0)]
@@ -160,7 +171,7 @@ def test_without_ipywidgets_the_twin_stays_and_says_what_to_install(monkeypatch)
     bundle = made._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "text/html"} and "<img" in bundle["text/html"]
     assert "need ipywidgets: pip install" in bundle["text/html"]
-    with pytest.raises(ImportError, match=r'pip install "lfdm_lite\[teach\]"'):
+    with pytest.raises(ImportError, match=r'pip install -e ".*\[teach\]"'):
         made.live()
 
 
@@ -175,7 +186,7 @@ def outputs(client, messages: str, request: str) -> list[dict]:
     """Contents of all messages of a kind that a request caused, until the kernel is idle again."""
     found = []
     while True:
-        message = client.get_iopub_msg(timeout=120)
+        message = client.get_iopub_msg(timeout=HUNG)
         if message["parent_header"].get("msg_id") != request:
             continue
         content = message["content"]
@@ -188,7 +199,7 @@ def outputs(client, messages: str, request: str) -> list[dict]:
 
 def test_a_kernel_gives_a_person_the_live_control_and_a_batch_run_the_twin_alone():
     """The two requests differ in nothing but whether somebody could answer a question."""
-    manager, client = start_new_kernel(kernel_name="python3")
+    manager, client = start_new_kernel(startup_timeout=HUNG, kernel_name="python3")
     try:
         (batch,) = outputs(client, "execute_result", client.execute(CELL, allow_stdin=False))
         (person,) = outputs(client, "execute_result", client.execute(CELL, allow_stdin=True))

@@ -30,6 +30,8 @@ from lfdm_lite.files.media import (
 )
 from lfdm_lite.files.video import films, rates
 
+from .patience import HUNG
+
 H, W = 32, 48
 CORNERS = {"red": (230, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 230), "yellow": (220, 220, 20)}
 
@@ -421,7 +423,7 @@ def test_a_pipe_is_refused_before_anybody_waits_for_it(tmp_path, name):
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    reader.join(10)
+    reader.join(HUNG)
     assert said and f"{name}: a pipe, socket or device" in said[0]
 
 

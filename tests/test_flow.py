@@ -213,6 +213,14 @@ def test_longer_motion_is_deeper_and_beyond_the_limit_darker():
     assert rgb_of(2, 0, max_norm=1.0) == pytest.approx([0.75, 0, 0])
 
 
+def test_a_limit_that_is_the_flows_own_length_up_to_rounding_darkens_nothing():
+    flow = torch.randn(400, 2, 6, 6, generator=torch.Generator().manual_seed(0))
+    longest = [one.double().norm(dim=0).max().item() for one in flow]
+    for shift in (1 - 1e-7, 1, 1 + 1e-7):
+        for one, norm in zip(flow, longest, strict=True):
+            torch.testing.assert_close(flow_to_rgb(one, max_norm=norm * shift), flow_to_rgb(one), atol=1e-5, rtol=0)
+
+
 def test_the_limit_may_be_in_pixels():
     flow = translation(4, 0)
     torch.testing.assert_close(flow_to_rgb(flow, max_norm=8, pixels=True), flow_to_rgb(flow, max_norm=8 * 2 / SIZE))

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfdm_lite.geometry import RandomTransform, identity_grid, resize, sample_at, warp
+from lfdm_lite.geometry import RandomTransform, beside, identity_grid, resize, sample_at, warp
 
 
 def random(*shape, seed=0):
@@ -138,3 +138,28 @@ def test_a_position_that_is_no_number_harms_neither_memory_nor_its_neighbours(wr
     others[2, 3] = False
     torch.testing.assert_close(warped[..., others], features[..., others])
     assert features.grad.isfinite().all() and flow.grad[..., others].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("order", [torch.contiguous_format, torch.channels_last])
+def test_a_warp_and_its_gradient_lie_in_memory_as_the_features_do(order, dtype):
+    features = torch.rand(2, 8, 6, 6, dtype=dtype).to(memory_format=order).requires_grad_()
+    warped = warp(features, 0.1 * torch.randn(2, 2, 6, 6))
+    assert (warped.dtype, beside(warped)) == (dtype, order == torch.channels_last)
+    (gradient,) = torch.autograd.grad(warped.float().square().sum(), features)
+    assert (gradient.dtype, beside(gradient)) == (dtype, order == torch.channels_last)
+
+
+def test_a_warp_can_be_differentiated_and_mapped_as_a_function():
+    features, flow = torch.rand(3, 1, 2, 6, 6), 0.1 * torch.randn(3, 1, 2, 6, 6)
+    total = lambda maps, flow: warp(maps, flow).square().sum()  # noqa: E731
+    found = torch.func.vmap(torch.func.grad(total, argnums=(0, 1)))(features, flow)
+    for i in range(3):
+        inputs = features[i].clone().requires_grad_(), flow[i].clone().requires_grad_()
+        for ours, expected in zip(found, torch.autograd.grad(total(*inputs), inputs), strict=True):
+            torch.testing.assert_close(ours[i], expected)
+
+
+def test_points_that_all_images_share_move_as_points_of_each_do():
+    transform, points = RandomTransform(3), torch.rand(1, 7, 2)
+    torch.testing.assert_close(transform(points), transform(points.expand(3, -1, -1)))

@@ -9,27 +9,30 @@ from pathlib import Path
 
 import pytest
 
+from lfdm_lite.files import locks
 from lfdm_lite.files.locks import FolderInUse, hold_folder
 
 HOLDS = """
-import sys, time
+import sys
 from lfdm_lite.files.locks import hold_folder
 with hold_folder(sys.argv[1]):
     print("here", flush=True)
-    time.sleep(60)
+    sys.stdin.read()  # until it is killed
 """
 
 
 @contextmanager
 def another_process(folder: Path):
     """One that has the folder."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDS, str(folder)], stdout=subprocess.PIPE, text=True)
+    pipe, command = subprocess.PIPE, [sys.executable, "-c", HOLDS, str(folder)]
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
     try:
         assert process.stdout.readline() == "here\n"
         yield process
     finally:
         process.kill()
         process.wait()
+        process.stdin.close()
         process.stdout.close()
 
 
@@ -59,9 +62,15 @@ def test_one_may_have_a_folder_again_and_again_and_nothing_is_left_of_it(tmp_pat
     assert list((tmp_path / "mine").iterdir()) == [], "a folder that was there stays"
 
 
-def test_whoever_waits_gets_the_folder_when_it_is_free_and_says_so(tmp_path, capsys):
+def test_whoever_waits_gets_the_folder_when_it_is_free_and_says_so(tmp_path, monkeypatch):
+    said = []
     with another_process(tmp_path) as process:
-        threading.Timer(0.3, process.kill).start()
+
+        def hear(words, **_):
+            said.append(words)
+            threading.Timer(0.3, process.kill).start()  # while it is waited for
+
+        monkeypatch.setattr(locks, "print", hear, raising=False)
         with hold_folder(tmp_path, wait=True):
             assert process.wait() == -signal.SIGKILL
-    assert f"lfdm: waiting for {tmp_path}, in use by process {process.pid}" in capsys.readouterr().err
+    assert len(said) == 1 and f"lfdm: waiting for {tmp_path}, in use by process {process.pid}" in said[0]

@@ -1,5 +1,6 @@
 """What training keeps for its backward pass, and that computing it again changes nothing."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -87,3 +88,30 @@ def test_training_keeps_a_part_of_what_the_straightforward_formulation_keeps(mon
     assert kept_bytes(lambda: ours.loss(*given), ours.parameters) < 0.60 * most
     ours.unet.checkpointing = True
     assert kept_bytes(lambda: ours.loss(*given), ours.parameters) < 0.35 * most
+
+
+FAULTS = """
+import resource, sys
+from lfdm_lite.training.engine.computing import keep_freed_memory
+import torch
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+for _ in range(20):  # until what was freed is large enough
+    faults()
+print(sum(faults() for _ in range(10)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nothing is changed")
+def test_memory_that_is_kept_is_not_asked_for_again():
+    """Ten tensors of 64 MiB have 163,840 pages of 4 KiB, or some thousands with huge ones; kept ones ask for none."""
+    found = {
+        how: int(subprocess.check_output([sys.executable, "-c", FAULTS, how], text=True)) for how in ("keep", "return")
+    }
+    if found["return"] < 320:
+        pytest.skip("the allocator of this system keeps memory by itself")
+    assert found["keep"] < found["return"] / 4

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import pytest
-import scipy.linalg
 import torch
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from sklearn.metrics import roc_auc_score
@@ -13,8 +12,6 @@ from lfdm_lite.evaluation.metrics import (
     Estimate,
     bootstrap,
     flow_magnitude,
-    frechet_distance,
-    gaussian_distance,
     label_accuracy,
     mean_estimate,
     occlusion_auc,
@@ -168,53 +165,3 @@ def test_label_accuracy_counts_hits_from_numbers_or_logits():
     assert label_accuracy(torch.tensor([0, 1, 2, 0]), labels).value == 0.75
     assert label_accuracy(logits, labels).value == 0.75
     assert label_accuracy(labels, labels) == Estimate(1.0, 1.0, 1.0, 4)
-
-
-def random_gaussian(seed: int, d: int = 6) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    factor = rng.normal(size=(d, d))
-    return rng.normal(size=d), factor @ factor.T
-
-
-def test_distance_of_gaussians_equals_the_formula_with_a_matrix_root():
-    (mean_a, cov_a), (mean_b, cov_b) = random_gaussian(0), random_gaussian(1)
-    root = scipy.linalg.sqrtm(cov_a @ cov_b).real
-    expected = ((mean_a - mean_b) ** 2).sum() + np.trace(cov_a + cov_b - 2 * root)
-    assert gaussian_distance(mean_a, cov_a, mean_b, cov_b) == pytest.approx(expected, rel=1e-9)
-    assert gaussian_distance(mean_b, cov_b, mean_a, cov_a) == pytest.approx(expected, rel=1e-9)
-
-
-def test_distance_of_diagonal_gaussians_is_that_of_their_standard_deviations():
-    a, b = np.diag([1.0, 4.0]), np.diag([9.0, 0.0])
-    assert gaussian_distance(np.zeros(2), a, np.array([3.0, 0.0]), b) == pytest.approx(9 + (1 - 3) ** 2 + (2 - 0) ** 2)
-
-
-def test_equal_sets_have_distance_zero_even_with_fewer_clips_than_dimensions():
-    features = torch.randn(5, 20, generator=generator())
-    assert frechet_distance(features, features).value == pytest.approx(0, abs=1e-6)
-
-
-def test_distance_grows_with_the_shift_and_its_interval_follows():
-    features = torch.randn(200, 4, generator=generator())
-    near, far = (frechet_distance(features, torch.randn(200, 4, generator=generator(1)) + s) for s in (0.2, 1.0))
-    assert near.high < far.low
-    assert far.low < 4.0 < far.high
-    for estimate in (near, far):
-        assert 0 <= estimate.low <= estimate.value <= estimate.high and estimate.n == 200
-
-
-def test_the_distance_of_small_samples_is_too_large():
-    def halves(n: int) -> float:
-        x = torch.randn(2 * n, 16, generator=generator(n))
-        return frechet_distance(x[:n], x[n:], resamples=1).value
-
-    assert halves(40) > 2 * halves(400) > 0
-
-
-def test_features_of_one_clip_or_with_nan_are_refused():
-    good = torch.randn(5, 3, generator=generator())
-    with pytest.raises(ValueError, match="features_a of shape"):
-        frechet_distance(good[:1], good)
-    with pytest.raises(ValueError, match="finite"):
-        frechet_distance(good, good * math.nan)
-    assert frechet_distance(good[:, :1], good[:, :1]).value == pytest.approx(0, abs=1e-9)

@@ -1,5 +1,6 @@
 """`pytest --nbval` says the same wherever it is started, whoever's settings are at hand, in one process or several."""
 
+import inspect
 import os
 import shutil
 import subprocess
@@ -9,6 +10,9 @@ from pathlib import Path
 import matplotlib
 import nbformat
 import pytest
+
+from .pictures import Allowed
+from .test_pictures import inside, picture
 
 ROOT = Path(__file__).parents[1]
 CELLS = {  # what a cell says, and what is stored of it
@@ -22,7 +26,7 @@ CELLS = {  # what a cell says, and what is stored of it
 @pytest.fixture
 def project(tmp_path) -> Path:
     """This project with two small notebooks for chapters, whose cells need each other."""
-    for name in ("conftest.py", "pyproject.toml", "tests/nbval_sanitize.cfg"):
+    for name in ("conftest.py", "pyproject.toml", "tests/__init__.py", "tests/nbval_sanitize.cfg", "tests/pictures.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     cells = [nbformat.v4.new_code_cell(code) for code in CELLS]
@@ -71,3 +75,69 @@ def test_a_difference_is_still_one(project):
     nbformat.write(notebook, path)
     done = run(project / "chapters", "00_a.ipynb")
     assert done.returncode == 1 and "1 failed, 3 passed" in done.stdout, done.stdout
+
+
+# ---------------------------------------------------------------- pictures
+
+SAME, OTHER = 90, 190
+CELLS_WITH_PICTURES = {  # what is drawn, where LEVEL is a shade of grey; stored is the same with another shade
+    "png": '{"image/png": picture("png", LEVEL)}',
+    "jpeg": '{"image/jpeg": picture("jpeg", LEVEL)}',
+    "moving gif": '{"image/gif": picture("gif", 20, LEVEL)}',
+    "dial": '{"text/html": inside("webp", 20) + inside("webp", LEVEL)}',
+    "jpeg in a page": '{"text/html": inside("jpeg", LEVEL)}',
+    "videos in a page": '{"text/html": inside("gif", 20, LEVEL)}',
+}
+
+
+def with_pictures(folder: Path, cases: dict[str, tuple[str, str, dict]]) -> list[str]:
+    """Run a notebook whose cells draw one thing and have stored another; the lines that say what is wrong."""
+    functions = f"import base64, io\nfrom PIL import Image\n{inspect.getsource(picture)}\n{inspect.getsource(inside)}"
+    cells = [nbformat.v4.new_code_cell(functions, execution_count=1)]
+    for count, (drawn, stored, metadata) in enumerate(cases.values(), start=2):
+        outputs = [nbformat.v4.new_output("display_data", eval(stored))] if stored else []
+        code = f"display({drawn}, raw=True)"
+        cells.append(nbformat.v4.new_code_cell(code, execution_count=count, outputs=outputs, metadata=metadata))
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), folder / "chapters" / "02_pictures.ipynb")
+    done = run(folder / "chapters", "02_pictures.ipynb", "--color=no", "-rN")  # each line once, under CI too
+    lines = [line for line in done.stdout.splitlines() if line.startswith("Cell ")]
+    assert f"{len(cells) - len(lines)} passed" in done.stdout or "skipped" in done.stdout, done.stdout
+    return lines
+
+
+def shades(drawn: int, stored: int) -> dict[str, tuple[str, str, dict]]:
+    return {
+        name: (code.replace("LEVEL", str(drawn)), code.replace("LEVEL", str(stored)), {})
+        for name, code in CELLS_WITH_PICTURES.items()
+    }
+
+
+def test_a_picture_that_looks_the_same_is_the_same(project):
+    png = CELLS_WITH_PICTURES["png"].replace("LEVEL", "90")
+    loose = {"book": {"picture": {"mean": 120, "largest": 120, "why": "it draws what the hour is"}}}
+    cases = shades(SAME, SAME + 1) | {
+        "ignored": (png, "", {"tags": ["nbval-ignore-output"]}),
+        "skipped": ("{}", png, {"tags": ["nbval-skip"]}),
+        "loose": (png, png.replace("90", "200"), loose),
+    }
+    assert with_pictures(project, cases) == []
+
+
+def test_another_picture_fails_its_cell_and_one_line_says_which_and_how_far_off(project):
+    png = CELLS_WITH_PICTURES["png"].replace("LEVEL", "90")
+    cases = shades(SAME, OTHER) | {
+        "missing": ("{}", png, {}),
+        "unexpected": (png, "{}", {}),
+        "size": (png, png.replace('"png", 90', '"png", 90, size=(41, 30)'), {}),
+    }
+    lines = with_pictures(project, cases)
+    far = "differs from the stored one by 100.00 on average, 100 in one place, of 255"
+    still, moving = f"picture 1 of 1: {far}", f"picture 1 of 1, frame 1: {far}"
+    dial = f"picture 2 of 2: {far}"
+    allowed = f"; allowed are {Allowed().mean:g} and {Allowed().largest:g}"
+    assert [line.partition(": ")[2] for line in lines] == [
+        *(line + allowed for line in (still, still, moving, dial, still, moving)),
+        "pictures: 0 are drawn, 1 are stored",
+        "pictures: 1 are drawn, 0 are stored",
+        "picture 1 of 1: 1 x 40x30 pixels are drawn, 1 x 41x30 are stored",
+    ]

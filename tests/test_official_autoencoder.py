@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
+from lfdm_lite.evaluation.perceptual import PerceptualFeatures
 from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.files.variants import construct
 from lfdm_lite.losses import perceptual_loss
@@ -23,7 +24,7 @@ from lfdm_lite.official.autoencoder import (
 )
 from lfdm_lite.official.objective import ObjectiveConfig, StageOneObjective, objective_config
 from lfdm_lite.official.parts.configs import PublishedLFAEConfig, with_published
-from lfdm_lite.perceptual import PerceptualFeatures
+from lfdm_lite.training import PRESETS
 
 from .parity import stage_one, tables
 from .parity.report import Report
@@ -45,9 +46,10 @@ def randomize(module, seed=0):
 # The default stays what it was
 
 
-def test_the_shipped_checkpoint_has_the_tensors_of_the_default_config():
+def test_the_shipped_checkpoint_has_the_tensors_of_its_preset():
     with torch.device("meta"):
-        expected = {f"autoencoder.{name}": list(t.shape) for name, t in LatentFlowAutoencoder().state_dict().items()}
+        network = LatentFlowAutoencoder(PRESETS["faces64"].autoencoder.model)
+        expected = {f"autoencoder.{name}": list(t.shape) for name, t in network.state_dict().items()}
     with safe_open(ROOT / "assets/checkpoints/faces64/model.safetensors", "pt") as file:
         stored = {name: file.get_slice(name).get_shape() for name in file.keys() if name.startswith("autoencoder.")}
     assert stored == expected

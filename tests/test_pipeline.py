@@ -111,6 +111,24 @@ def test_clips_of_a_batch_get_different_noise(model, image):
     assert not torch.allclose(flow[0], flow[1], atol=1e-3)
 
 
+def test_with_a_seed_for_each_clip_a_clip_of_a_batch_is_the_one_that_is_made_alone(model, image):
+    batch = run(model, image, ["anger", "fear", "fear"], seed=(3, 3, 4))
+    assert batch.seed == [3, 3, 4] and "seeds 3, 3, 4" in repr(batch) and batch[1:].seed == [3, 4]
+    for i, (label, seed) in enumerate([("anger", 3), ("fear", 3), ("fear", 4)]):
+        alone = run(model, image, label, seed=seed)
+        torch.testing.assert_close(batch.flow[i], alone.flow[0], atol=1e-4, rtol=1e-4)
+        torch.testing.assert_close(batch.video[i], alone.video[0], atol=1e-4, rtol=1e-4)
+    of_one_seed = run(model, image, ["anger", "fear", "fear"], seed=3)  # the noise of a clip is that of its place
+    assert not torch.allclose(of_one_seed.flow[1], batch.flow[1], atol=1e-3)
+
+
+def test_several_seeds_make_a_batch_of_one_image_and_one_label(model, image):
+    assert run(model, image, "anger", seed=np.arange(2)).seed == [0, 1]
+    assert run(model, image, ["anger", "fear"], seed=[5]).seed == [5, 5]
+    with pytest.raises(ValueError, match="got 3 labels and 2 seeds"):
+        run(model, image, ["anger", "fear", "sadness"], seed=[0, 1])
+
+
 def test_the_label_and_the_guidance_matter(model, image):
     plain = run(model, image, "anger", guidance_scale=1.0).flow
     assert not torch.allclose(plain, run(model, image, "fear", guidance_scale=1.0).flow, atol=1e-4)
@@ -122,6 +140,40 @@ def test_the_label_and_the_guidance_matter(model, image):
 def test_the_default_guidance_is_the_models_own(model, image):
     default, named = run(model, image, "anger"), run(model, image, "anger", guidance_scale=model.guidance_scale)
     assert default.video.equal(named.video)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpm++"])
+def test_guidance_counts_in_as_many_steps_as_are_asked(model, image, sampler):
+    passes = []
+    handle = model.unet.register_forward_pre_hook(lambda network, given: passes.append(len(given[0])))
+    how = {"steps": 5, "guidance_scale": 2.0, "sampler": sampler}
+    run(model, image, "anger", guided_steps=2, **how)
+    assert passes == [2, 2, 1, 1, 1], "of one clip, two answers or one"
+    passes.clear()
+    run(model, [image] * 3, "anger", guided_steps=1, **how)
+    handle.remove()
+    assert passes == [6, 3, 3, 3, 3]
+    all_of_them = run(model, image, "anger", **how).video
+    assert all_of_them.equal(run(model, image, "anger", guided_steps=5, **how).video)
+    assert not torch.allclose(all_of_them, run(model, image, "anger", guided_steps=1, **how).video, atol=1e-4)
+    plain = how | {"guidance_scale": 1.0}
+    both = [run(model, image, "anger", **plain, **few).video for few in ({}, {"guided_steps": 2})]
+    torch.testing.assert_close(*both)
+
+
+def test_a_model_that_says_how_few_steps_serve_it_takes_them_when_asked_to_be_fast(image, tmp_path):
+    model = tiny_model()
+    model.quick = (3, 1)
+    again = LFDM.from_pretrained(model.save_pretrained(tmp_path / "quick"))
+    assert again.quick == (3, 1) and LFDM.from_pretrained(tiny_model().save_pretrained(tmp_path / "not")).quick is None
+    how = {"seed": 0, "progress": False}
+    fast = again.generate(image, "anger", fast=True, **how).video
+    assert fast.equal(model.generate(image, "anger", steps=3, guided_steps=1, **how).video)
+    assert not torch.allclose(fast, again.generate(image, "anger", **how).video, atol=1e-4), "20 steps, all guided"
+    with pytest.raises(ValueError, match="has no fast network"):
+        again.generate(image, "anger", fast=True, steps=4, **how)
+    with pytest.raises(ValueError, match="has no fast network"):
+        tiny_model().generate(image, "anger", fast=True, **how)
 
 
 def test_labels_may_be_names_or_numbers_of_whatever_make(model, image):
@@ -139,8 +191,8 @@ def test_numbers_may_be_of_whatever_make(model):
     makes = (int, float, np.int64, np.float32, np.array, torch.tensor, lambda number: torch.tensor([number]))
     for make in makes:
         how = sampling(model, make(3), make(2), "ddim", make(5), make(7))
-        assert how == Sampling(3, 2.0, "ddim", 5, 7)
-        assert [type(value) for value in vars(how).values()] == [int, float, str, int, int]
+        assert how == Sampling(3, 2.0, "ddim", 5, 7, 5)
+        assert [type(value) for value in vars(how).values()] == [int, float, str, int, int, int]
 
 
 def test_images_and_labels_pair_up(model, image):
@@ -182,7 +234,11 @@ def test_training_mode_neither_matters_nor_changes(image):
         ("anger", {"steps": 0}, r"steps is 0; expected a whole number from 1 to 1000"),
         ("anger", {"steps": 1001}, r"steps is 1001; expected a whole number from 1 to 1000"),
         ("anger", {"steps": 2.5}, r"steps is 2.5; expected a whole number"),
+        ("anger", {"guided_steps": 0}, r"guided_steps is 0; expected a whole number from 1 to 3"),
+        ("anger", {"guided_steps": 4}, r"guided_steps is 4; expected a whole number from 1 to 3"),
         ("anger", {"seed": "1"}, r"seed is '1'; expected a whole number"),
+        ("anger", {"seed": [0, "1"]}, r"seed is '1'; expected a whole number"),
+        ("anger", {"seed": []}, r"no seed was given"),
         ("anger", {"num_frames": torch.tensor([1, 2])}, r"num_frames is tensor.*; expected a whole number"),
         ("anger", {"guidance_scale": "1.5"}, r"guidance_scale is '1.5'; expected a number from 0"),
         ("anger", {"guidance_scale": np.array([1.0, 2.0])}, r"guidance_scale is array.*; expected a number from 0"),
@@ -401,8 +457,11 @@ def edit_config(folder, edit):
         (lambda c: c["unet"].update(dim=True), r"unet.dim is True, expected int"),
         (lambda c: c.update(guidance_scale=1e30), r"guidance_scale is 1e\+30, expected a number from 0 to 1,000"),
         (lambda c: c.update(guidance_scale=True), r"guidance_scale is True, expected a number"),
+        (lambda c: c.update(quick=[5]), r"quick is \[5\]; expected two whole numbers: steps, and how many of them"),
+        (lambda c: c.update(quick=[5, 6]), r"guided steps of quick is 6; expected a whole number from 1 to 5"),
+        (lambda c: c.update(quick="5"), r"quick is '5'; expected two whole numbers"),
         (lambda c: c["unet"].update(heads=0), r"tensor 'unet.* has shape .*, expected .*0"),
-        (lambda c: c["unet"].update(norm_groups=0), r"unet does not fit UNet3DConfig: .*zero"),
+        (lambda c: c["unet"].update(norm_groups=0), r"unet does not fit UNet3DConfig: .*norm_groups=0"),
         (lambda c: c["autoencoder"].update(num_down=10**9), r"num_down is 1000000000, expected a number from 0 to 12"),
         (
             lambda c: c["autoencoder"].update(num_residual=10**6),

@@ -11,15 +11,18 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
+from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from lfdm_lite import cli
 from lfdm_lite.files.models.configs import make_config
 from lfdm_lite.training import PRESETS, AutoencoderRun, train_autoencoder
-from lfdm_lite.training.engine.measuring import PeakMemory, matrix_rate
+from lfdm_lite.training.engine import measuring
+from lfdm_lite.training.engine.measuring import matrix_rate
 from lfdm_lite.training.planning import plans as planning
 from lfdm_lite.training.planning.plans import StagePlan, describe, divisors, line, plan_stage, with_switches
-from lfdm_lite.training.planning.trial import OutOfMemory, Trial, count_flops, try_steps
+from lfdm_lite.training.planning.trial import OutOfMemory, Trial, count_flops, try_here, try_steps
 
+ROOT = Path(__file__).parents[1]
 CPU = torch.device("cpu")
 TINY = PRESETS["tiny"]
 LFAE = TINY.autoencoder.model
@@ -48,13 +51,24 @@ def with_batch(size: int):
 
 
 def test_the_peak_of_memory_is_that_of_the_block_and_not_what_is_left():
-    with PeakMemory(CPU) as empty:
-        pass
-    with PeakMemory(CPU, every=0.001) as memory:
-        numbers = torch.ones(50_000_000)  # 200 MB
-        numbers.sum()
-        del numbers
-    assert memory.peak - empty.peak == pytest.approx(2e8, rel=0.15)
+    """In a process of its own: one that has trained keeps what it freed, and then takes less that is new."""
+    code = """
+import torch
+from lfdm_lite.training.engine.measuring import PeakMemory
+from tests.patience import until
+with PeakMemory(torch.device("cpu")) as empty:
+    pass
+looks = []
+with PeakMemory(torch.device("cpu"), every=0.001) as memory:
+    numbers = torch.ones(50_000_000)  # 200 MB
+    wait = memory.stop.wait
+    memory.stop.wait = lambda seconds: looks.append(seconds) or wait(seconds)
+    until(lambda: len(looks) > 2)  # the watching thread has looked while they are held
+    del numbers
+print(memory.peak - empty.peak)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert int(found.stdout) == pytest.approx(2e8, rel=0.15)
 
 
 def test_operations_of_a_product_and_of_a_convolution_are_counted():
@@ -64,8 +78,17 @@ def test_operations_of_a_product_and_of_a_convolution_are_counted():
     assert count_flops(lambda: conv(image)) == 2 * 2 * 16 * 16 * 8 * 3 * 9
 
 
-def test_a_matrix_product_reaches_more_than_a_billion_operations_a_second():
-    assert matrix_rate(CPU, "no") > 1e9
+def test_the_rate_of_matrix_products_is_that_of_the_fastest_of_several(monkeypatch):
+    """By a clock of the test's own: how fast this machine is does not matter."""
+    seconds, products = [4.0, 2.0, 0.5, 1.0, 8.0, 0.75], []
+
+    def seconds_of(work, device):
+        products.append(count_flops(work) if not products else None)
+        return seconds[len(products) - 1]
+
+    monkeypatch.setattr(measuring, "seconds_of", seconds_of)
+    assert matrix_rate(CPU, "no") == products[0] / 0.5 == 2 * 2048**3 / 0.5
+    assert len(products) == len(seconds)
 
 
 @pytest.mark.parametrize("stage", ["autoencoder", "diffusion"])
@@ -75,6 +98,26 @@ def test_a_trial_is_of_the_network_that_the_run_trains(stage, tmp_path):
     assert found.seconds > 0 and found.flops > 1e6 and found.device
     assert "aten::" in (tmp_path / "profile" / "profile.txt").read_text()
     assert (tmp_path / "profile" / "profile.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_trial_counts_operations_uncompiled_and_times_what_is_compiled(monkeypatch):
+    calls = []
+
+    class Compiled(nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self._orig_mod = module
+
+        def forward(self, batch):
+            assert not _get_current_dispatch_mode(), "torch would leave uncompiled what it first sees being counted"
+            calls.append(1)
+            return self._orig_mod(batch)
+
+    monkeypatch.setattr(torch, "compile", lambda module, **_: Compiled(module))
+    run = replace(TINY.diffusion, loop=replace(TINY.diffusion.loop, compile=True))
+    found = try_here(run, 1, 3, LFAE)
+    assert len(calls) == 4 and found.first > 0
+    assert found.flops == try_here(TINY.diffusion, 1, 1, LFAE).flops > 1e6
 
 
 def test_a_trial_imports_nothing_from_the_folder_one_stands_in(tmp_path, monkeypatch):
@@ -98,19 +141,23 @@ def test_the_run_takes_the_memory_that_was_planned(tmp_path):
     run = replace(run, data=replace(run.data, size=64, train_clips=32, val_clips=2))
     loop = replace(run.loop, tracker="none", precision="no")
     run = replace(run, optim=replace(run.optim, steps=2, warmup=1, batch_size=24), loop=loop)
-    planned = try_steps(run, 24, run.model, steps=1).peak
     (tmp_path / "run.json").write_text(json.dumps(asdict(run)))
-    code = f"from tests.test_plan import train_from_json; train_from_json({str(tmp_path)!r})"
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    real = json.loads((tmp_path / "run" / "recipe.json").read_text())["peak_memory"]
+    planned, real = 0, 0
+    for turn in range(3):  # what comes late to look on a busy machine sees less than there was, never more
+        planned = max(planned, try_steps(run, 24, run.model, steps=1).peak)
+        code = f"from tests.test_plan import train_from_json; train_from_json({str(tmp_path)!r}, 'run{turn}')"
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT)
+        real = max(real, json.loads((tmp_path / f"run{turn}" / "recipe.json").read_text())["peak_memory"])
+        if planned == pytest.approx(real, rel=0.15):
+            break
     assert planned == pytest.approx(real, rel=0.15)
     assert real > 6e8  # of which the interpreter is less than a half
 
 
-def train_from_json(folder):
+def train_from_json(folder, name):
     """Train the run that lies in a folder: in a process of its own, whose memory nothing else has filled."""
     values = json.loads((Path(folder) / "run.json").read_text())
-    train_autoencoder(make_config(AutoencoderRun, values, "run.json"), Path(folder) / "run")
+    train_autoencoder(make_config(AutoencoderRun, values, "run.json"), Path(folder) / name)
 
 
 # ---------------------------------------------------------------- choosing
@@ -125,6 +172,33 @@ def test_divisors_divide_and_none_is_missing(number):
 def test_what_grows_on_a_line_is_found_between_and_beyond_the_trials(base, each, parts, part):
     trials = tuple(trial(p, base + each * p) for p in sorted(parts))
     assert line(trials, part, lambda t: t.seconds) == pytest.approx(base + each * part, abs=1e-6)
+
+
+def test_between_two_trials_the_line_is_the_one_through_both():
+    """However far away: what is measured on both sides bounds what lies between."""
+    trials = (trial(2, 1.8), trial(4, 2.4), trial(32, 23.6))
+    assert [line(trials, part, lambda t: t.seconds) for part in (18, 3)] == pytest.approx([13.0, 2.1])
+    assert line(trials[:2], 32, lambda t: t.seconds) == pytest.approx(10.8)
+
+
+def test_a_plan_says_how_wrong_the_line_was_about_the_largest_trial():
+    trials = trial(1, 1.0, 10**9), trial(2, 2.0, 2 * 10**9), trial(16, 32.0, 8 * 10**9)
+    plan = StagePlan("diffusion", with_batch(16), 16, trials, 16, 10**11)
+    assert plan.foretold() == pytest.approx((16e9, 16.0))
+    said = "without its trial 16 would read 16.00 GB, 16 s: it takes 0.5 times that memory, 2.0 times that time"
+    assert any(said in text for text in describe(plan, None, 1))
+    assert not any("without its trial" in text for text in describe(replace(plan, trials=trials[:2], part=2), None, 1))
+
+
+def test_a_smaller_part_that_is_clearly_faster_is_told_and_what_it_costs_stage_one():
+    trials = trial(2, 1.0), trial(4, 1.6), trial(8, 8.0)
+    plan = StagePlan("diffusion", with_batch(8), 8, trials, 8, 10**10)
+    assert plan.faster == trials[1] and plan.hours_of(4) == pytest.approx(plan.hours * 0.4)
+    (said,) = (text for text in describe(plan, None, 1) if "faster" in text)
+    assert "faster: --accumulate 2, 3.2 s a step" in said and "batch norms" not in said
+    one = replace(plan, run=replace(PRESETS["faces64"].autoencoder, optim=plan.run.optim))
+    assert any("faster" in text and "batch norms" in text for text in describe(one, None, 1))
+    assert replace(plan, trials=(trial(2, 1.0), trial(4, 2.1), trial(8, 4.2))).faster is None
 
 
 @pytest.mark.parametrize(("memory", "part"), [(10**12, 16), (9 * 10**9, 4), (4 * 10**9, 2), (2 * 10**9, 1)])

@@ -8,17 +8,19 @@ from torch import nn
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
 from lfdm_lite.data import PROCEDURAL
+from lfdm_lite.data.drawn.acting.expressions import Acting
 from lfdm_lite.data.paper.films import LABELS
 from lfdm_lite.data.paper.layouts import survey
 from lfdm_lite.data.paper.prepare import prepare
 from lfdm_lite.evaluation.judges import VideoClassifier
+from lfdm_lite.evaluation.perceptual import PerceptualFeatures, load_vgg
 from lfdm_lite.files.reading import CheckpointError
-from lfdm_lite.perceptual import PerceptualFeatures, load_vgg
+from lfdm_lite.official.objective import ObjectiveConfig
 from lfdm_lite.training import PRESETS, DataConfig, train_autoencoder, train_diffusion
 from lfdm_lite.training.full_scale import paper_preset
 from lfdm_lite.training.stages.clips import build_dataset, cached_clips, draw_clips
 from lfdm_lite.training.stages.judge import draw_view
-from lfdm_lite.training.stages.stage_one import AutoencoderObjective
+from lfdm_lite.training.stages.stage_one import AutoencoderObjective, draw_pair
 from lfdm_lite.unet3d import UNet3D
 
 from .test_paper_data import mug_tree
@@ -31,14 +33,17 @@ def numbers(preset) -> int:
     return sum(p.numel() for part in parts for p in part.parameters())
 
 
-@pytest.mark.parametrize(("name", "least", "most"), [("faces128", 100e6, 112e6), ("faces128s", 6e6, 7.4e6)])
+@pytest.mark.parametrize(
+    ("name", "least", "most"),
+    [("faces128", 100e6, 112e6), ("faces128s", 6e6, 7.4e6), ("faces128cpu", 5e6, 5.5e6), ("faces64", 5e6, 6e6)],
+)
 def test_models_are_as_large_as_they_say(name, least, most):
     assert least < numbers(PRESETS[name]) < most  # 7.4e6 are 15 MB in half precision
 
 
 def test_the_small_models_have_the_task_of_the_large_one():
     assert PRESETS["faces128s"].diffusion.data == PRESETS["faces128"].diffusion.data
-    assert PRESETS["faces128cpu"].diffusion.data.size == 128
+    assert PRESETS["faces128cpu"].diffusion.data == replace(PRESETS["faces64"].diffusion.data, size=128)
 
 
 @pytest.mark.parametrize("name", ["mug128", "mhad128", "natops128"])
@@ -52,6 +57,30 @@ def test_the_papers_presets_have_its_steps_batches_and_rates(name):
     assert official.autoencoder.model.corner_grids and type(preset.autoencoder.model) is LFAEConfig
     assert official.diffusion.optim.ema == 0 and official.diffusion.loop.precision == "no"
     assert abs(numbers(official) - 108.7e6) < 1e6
+
+
+@pytest.mark.parametrize("name", ["mug128", "mhad128", "natops128"])
+def test_the_official_presets_are_trained_by_our_trainer(name):
+    """As `differences.md` says: three sizes, each an average of blocks, where the published loss has four Gaussians."""
+    run = paper_preset(name, official=True).autoencoder
+    with torch.device("meta"):
+        objective = AutoencoderObjective(LatentFlowAutoencoder(LFAEConfig()), run, PerceptualFeatures((4, 4, 4, 4, 4)))
+    assert [(type(shrink), shrink.kernel_size) for shrink in objective.shrinks] == [
+        (nn.AvgPool2d, n) for n in (1, 2, 4)
+    ]
+    assert ObjectiveConfig().scales == (1, 2, 4, 8)
+    assert run.from_rest == 0.5
+
+
+def test_a_pair_of_frames_keeps_its_colours_and_half_of_the_pairs_begin_at_rest():
+    video = torch.arange(8, dtype=torch.uint8).expand(3, 2, 2, 8).permute(0, 3, 1, 2).contiguous()  # frame k is all k
+    generator = torch.Generator().manual_seed(0)
+    pairs = [draw_pair({"video": video}, generator, from_rest=0.5) for _ in range(2000)]
+    source, driving = (torch.stack([pair[key] for pair in pairs]) for key in ("source", "driving"))
+    assert (source == source[:, :1, :1, :1]).all() and (driving == driving[:, :1, :1, :1]).all()  # a frame as it was
+    at_rest = (source[:, 0, 0, 0] == 0).float().mean().item()
+    assert at_rest == pytest.approx(0.5 + 0.5 / 8, abs=0.03)
+    assert (source[:, 0, 0, 0] > driving[:, 0, 0, 0]).any() and (source[:, 0, 0, 0] < driving[:, 0, 0, 0]).any()
 
 
 def test_a_rate_drops_after_the_papers_epochs():
@@ -68,7 +97,9 @@ def test_every_part_of_a_preset_knows_the_same_labels_and_frames(name):
     assert preset.diffusion.unet.num_labels == preset.judge.model.num_labels == len(known)
     assert preset.diffusion.unet.num_frames == data.num_frames
     assert preset.diffusion.unet.feature_channels == preset.autoencoder.model.latent_channels
-    assert preset.autoencoder.data == data == preset.judge.data == preset.decoder.data
+    assert preset.autoencoder.data == data
+    usual = replace(data, acting=Acting())  # a judge must not know how far the judged have been taught to go
+    assert preset.judge.data == preset.decoder.data == usual
 
 
 def test_where_left_and_right_mean_something_the_judge_sees_no_mirror_image():
@@ -174,14 +205,30 @@ def test_a_file_that_is_no_vgg_is_refused(tmp_path):
 
 def test_the_loss_is_the_weighted_sum_of_its_parts():
     run = PRESETS["tiny"].autoencoder
-    run = replace(run, pixel_weight=0.5, perceptual_weight=0.1)
+    run = replace(run, pixel_weight=0.5, perceptual_weight=0.1, data=replace(run.data, size=64))
+    run = replace(run, warp_weight=0.3, stillness_weight=0.7, smoothness_weight=0.2)
     objective = AutoencoderObjective(LatentFlowAutoencoder(run.model), run, PerceptualFeatures((4, 4, 4, 4, 4)))
     batch = {name: torch.randint(256, (2, 3, 64, 64), dtype=torch.uint8) for name in ("source", "driving")}
     batch |= {"affine": torch.eye(2, 3).expand(2, 2, 3), "weights": torch.zeros(2, objective_points())}
     parts = objective(batch)
     expected = 0.5 * parts["reconstruction"] + 0.1 * parts["perceptual"] + run.visibility_weight * parts["visibility"]
     expected = expected + run.shift_weight * parts["shift"] + run.affine_weight * parts["affine"]
+    expected = expected + 0.3 * parts["warp"] + 0.7 * parts["stillness"] + 0.2 * parts["smoothness"]
     torch.testing.assert_close(parts["loss"], expected)
+
+
+def test_the_perceptual_loss_looks_no_deeper_than_asked():
+    network = PerceptualFeatures((4, 4, 4, 4, 4))
+    full = network(torch.rand(1, 3, 32, 32))
+    assert len(network.keep(2)(torch.rand(1, 3, 32, 32))) == 2 and len(full) == 5
+    run = replace(PRESETS["tiny"].autoencoder, perceptual_weight=1.0, depths=2, scales=1)
+    objective = AutoencoderObjective(LatentFlowAutoencoder(run.model), run, PerceptualFeatures((4, 4, 4, 4, 4)))
+    a, b = torch.rand(2, 2, 3, 32, 32)
+    maps = zip(objective.features(a), objective.features(b), strict=True)
+    expected = sum((x - y).abs().mean() for x, y in maps)
+    torch.testing.assert_close(objective.perceptual(a, b), expected)
+    with pytest.raises(ValueError, match="depths=6: must be at most 5"):
+        replace(run, depths=6)
 
 
 def objective_points() -> int:

@@ -5,12 +5,24 @@ denoiser is known.
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
 
 from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion
-from lfdm_lite.samplers import ddim_step, ddpm_step, dpm_solver_step, dynamic_threshold, guided, sample, timesteps
+from lfdm_lite.files.variants import construct
+from lfdm_lite.memory import quantiles
+from lfdm_lite.official.parts.configs import with_published
+from lfdm_lite.samplers import (
+    ddim_step,
+    ddpm_step,
+    dpm_solver_step,
+    dynamic_threshold,
+    guided,
+    sample,
+    timesteps,
+)
 
 MU, S = 0.7, 0.4  # mean and standard deviation of the Gaussian target
 
@@ -236,6 +248,10 @@ def test_an_eps_network_starts_where_there_is_signal_to_divide_by():
     alpha_bar = process().alpha_bar
     assert start["v"] == 999
     assert alpha_bar[start["eps"]] >= 1e-3 > alpha_bar[start["eps"] + 1]
+    published = construct(with_published(process().config, max_beta=0.9999))
+    counts = [((1 - left) / left).sqrt() for left in (process().exact_alpha_bar(), published.exact_alpha_bar())]
+    assert [round(count[-1].item()) for count in counts] == [20_291, 64_166]  # what an error of eps counts in x0
+    assert round(counts[0][-5].item()) == 160
 
 
 def test_dynamic_threshold_leaves_small_samples_alone_and_brings_large_ones_into_range():
@@ -247,6 +263,28 @@ def test_dynamic_threshold_leaves_small_samples_alone_and_brings_large_ones_into
     assert_close(thresholded[1], x0[1].clamp(-s, s) / s)
     assert dynamic_threshold(x0, 0.9, floor=3.0)[1].abs().max().item() == pytest.approx(3)
     assert_close(dynamic_threshold(x0, 0.9, floor=5.0), x0)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 17, 1000, 40_000])
+@pytest.mark.parametrize("quantile", [0.0, 1 / 3, 0.9, 0.995, 1.0])
+def test_quantiles_are_those_of_torch_to_the_last_bit(count, quantile):
+    noise = torch.randn(2, count, generator=seeded()).abs()
+    every_16th = torch.where(torch.arange(count) % 16 == 0, 9.0, noise)  # the few that are looked at first mislead
+    for values in (noise, noise.sort(dim=1).values, noise.round(), torch.ones(2, count), every_16th, noise.double()):
+        assert_close(quantiles(values, quantile), values.quantile(quantile, dim=1), rtol=0, atol=0)
+
+
+def test_a_threshold_puts_few_of_a_clips_numbers_in_order(monkeypatch):
+    """Sorting every clip at every step took three times as long as the plain loop: `bench_threshold.py` has seconds."""
+    real, ordered = np.partition, []
+    monkeypatch.setattr(np, "partition", lambda values, at: ordered.append(len(values)) or real(values, at))
+    shape, steps = (2, 3, 40, 32, 32), 4
+    how = {"steps": steps, "generator": seeded(), "progress": False}
+    sample(process("x0"), lambda x, t: x.sin(), shape, threshold=0.9, **how)
+    assert 0 < sum(ordered) < 0.1 * steps * math.prod(shape)
+    ordered.clear()
+    sample(process("x0"), lambda x, t: x.sin(), shape, **how)
+    assert not ordered
 
 
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "dpm++"])
@@ -285,6 +323,18 @@ def test_guidance_goes_from_unconditional_through_conditional_and_beyond_in_one_
     expected = 1 + 9 + scale * (label - 9)
     assert_close(answer[:, 0, 0, 0, 0], expected.float())
     assert network.batches == [batch]
+
+
+def test_guidance_in_the_first_steps_alone_costs_one_pass_in_the_others():
+    network, label, features = Affine(), torch.tensor([1, 4]), torch.ones(2, 5, 2, 2)
+    path = timesteps(1000, 4)
+    way = dict(steps=4, generator=seeded(), progress=False)
+    sample(process("x0"), guided(network, features, label, 3.0, until=path[1]), (2, 3, 4, 2, 2), **way)
+    assert network.batches == [4, 4, 2, 2]
+    denoise, x = guided(network, features, label, 3.0, until=path[1]), torch.zeros(2, 3, 4, 2, 2)
+    for t, scale in zip(path, (3.0, 3.0, 1.0, 1.0), strict=True):
+        step = torch.full((2,), t)
+        assert_close(denoise(x, step), guided(Affine(), features, label, scale)(x, step))
 
 
 def test_what_cannot_be_sampled_is_refused():

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from lfdm_lite.data.drawn.engine.proofs import colours_apart, depth_test, fault
 from lfdm_lite.data.drawn.engine.scenes import (
     Clip,
     Layer,
@@ -121,3 +122,48 @@ def test_a_scene_without_layers_and_a_motion_of_another_length_are_refused():
         render([], 32, 1)
     with pytest.raises(ValueError, match="moves for 3 frames, the clip has 2"):
         render([ground(), disc(LayerMotion(affine(x=torch.zeros(3))))], 32, 2)
+
+
+# ---------------------------------------------------------------- what a scene owes
+
+
+def rolling() -> list[Layer]:
+    """A disc with a gradient as paint rolls behind a bar."""
+    shift = torch.linspace(0, 1, 6)
+    painted = disc(LayerMotion(affine(1.0, shift / 0.3, shift - 0.5)))
+    painted = Layer(painted.shape, lambda x, y: (RED * x + GREEN * y) + 0.5, painted.motion, painted.box)
+    bar = Layer(
+        lambda x, y: rectangle(x, y, 0.1, 0.8), lambda x, y: GREEN, LayerMotion(affine(x=0.3)), (-0.1, -0.8, 0.1, 0.8)
+    )
+    return [ground(), painted, bar]
+
+
+def test_true_flow_finds_the_colours_again_and_flow_of_the_wrong_sign_does_not():
+    clip = render(rolling(), 48, 6)
+    along, still = colours_apart(rolling(), clip.flow, clip.visible)
+    assert along < 0.02 < 0.1 < still
+    assert colours_apart(rolling(), -clip.flow, clip.visible)[0] > 0.05
+
+
+def test_the_depth_test_confirms_visibility_and_not_that_all_is_visible():
+    clip = render(rolling(), 48, 6)
+    seen = depth_test(rolling(), clip.flow, clip.owner)
+    assert (seen == clip.visible).float().mean() > 0.99
+    assert 0.9 < seen.float().mean() < 0.99
+
+
+def test_the_depth_test_looks_through_openings_and_tints():
+    opening = Clip(lambda x, y: ellipse(x, y, 0.15, 0.15), STILL)
+    tint = disc(LayerMotion(affine(x=torch.linspace(0, 0.3, 3))), opacity=0.3)
+    scene = [ground(), disc(STILL, clip=opening), tint]
+    clip = render(scene, 48, 3)
+    assert depth_test(scene, clip.flow, clip.owner).float().mean() > 0.99
+
+
+def test_a_mask_a_turned_sign_and_a_motion_of_another_length_are_named():
+    good = disc(LayerMotion(affine(x=torch.zeros(6))))
+    mask = Layer(lambda x, y: good.shape(x, y) < 0, good.paint, good.motion, good.box)
+    turned = Layer(lambda x, y: -good.shape(x, y), good.paint, good.motion, good.box)
+    assert fault(good, 6) is None and fault(disc(STILL), 6) is None
+    assert "no mask" in fault(mask, 6) and "sign" in fault(turned, 6)
+    assert fault(good, 9) == "the layer moves for 6 frames, the scene has 9 (or give 1: at rest)"

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,13 +11,20 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
+from lfdm_lite.data.drawn.acting.expressions import Acting
+from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.training import PRESETS, train_autoencoder, train_diffusion, train_judge
+from lfdm_lite.training.engine.core import Engine
 from lfdm_lite.training.engine.randomness import step_indices
 from lfdm_lite.training.engine.saving import newest_state, save_state
 from lfdm_lite.training.engine.schedules import learning_rate
 from lfdm_lite.training.stages.clips import cached_clips
+from lfdm_lite.training.stages.finished import start_from, thinned
 from lfdm_lite.training.stages.shards import sharded_clips
+
+from .patience import HUNG
 
 TINY = PRESETS["tiny"]
 
@@ -61,7 +69,7 @@ def half_a_save(state, file):
 saving.torch.save = half_a_save
 train_autoencoder(PRESETS["tiny"].autoencoder, __import__("pathlib").Path(sys.argv[1]))
 """
-    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "ae")], capture_output=True, timeout=300)
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "ae")], capture_output=True, timeout=HUNG)
     assert run.returncode == -signal.SIGKILL, run.stderr.decode()
     assert list((tmp_path / "ae" / "checkpoints").glob(".writing-*")), "the kill came too early to test anything"
     resumed = train_autoencoder(TINY.autoencoder, tmp_path / "ae", resume=True)
@@ -89,7 +97,7 @@ except loop.Stopped as stop:
     print(stop)
 """
     command = [sys.executable, "-c", code, str(tmp_path / "ae")]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=HUNG)
     assert "stopped after step 3 of 8; go on with --resume" in run.stdout, run.stderr
     assert_same_weights(train_autoencoder(TINY.autoencoder, tmp_path / "ae", resume=True), expected)
     assert losses(tmp_path / "ae") == pytest.approx(losses(folder / "ae"))
@@ -153,6 +161,28 @@ def test_motions_on_the_fly_and_from_the_cache_train_alike(undisturbed):
     assert losses[0] == pytest.approx(losses[1], rel=2e-3)  # the cache is in half precision
 
 
+def test_stage_two_learns_numbers_and_finer_motion_from_the_cache_and_on_the_fly_alike(tmp_path):
+    optim = replace(TINY.autoencoder.optim, steps=2)
+    data = replace(TINY.autoencoder.data, acting=Acting((0.5, 1.45), 0.2))
+    finer = replace(TINY.autoencoder.model, motion_stride=2)
+    train_autoencoder(replace(TINY.autoencoder, model=finer, data=data, optim=optim), tmp_path / "ae")
+    run = replace(TINY.diffusion, autoencoder=str(tmp_path / "ae"), data=data, optim=optim)
+    run = replace(run, diffusion=replace(run.diffusion, motion="residual"), numbers=("strength", "turn"))
+    found = []
+    for name, cache in (("cached", True), ("fly", False)):
+        model = train_diffusion(replace(run, cache=cache), tmp_path / name)
+        found.append(list(losses(tmp_path / name).values()))
+    assert found[0] == pytest.approx(found[1], rel=2e-3)
+    strength, turn = model.unet.config.numbers
+    assert model.unet.config.patch == 2 and 0.5 <= strength.low < 0.8 and 1.15 < strength.high <= 1.45
+    assert -0.45 < turn.low < -0.1 and 0.1 < turn.high < 0.45
+    clip = model.generate(torch.rand(3, 40, 40), "fear", strength=1.0, turn=0.1, steps=2, seed=0, progress=False)
+    assert clip.flow.shape == (1, 2, 4, 16, 16) and clip.numbers == {"strength": [1.0], "turn": [0.1]}
+    told = torch.tensor([[1.0, 0.1]])
+    given = torch.randn(1, 3, 4, 16, 16), torch.tensor([500]), torch.randn(1, 16, 8, 8), torch.tensor([2])
+    assert not torch.equal(model.unet(*given), model.unet(*given, told)), "two steps have moved something"
+
+
 def test_a_cache_of_something_else_is_made_anew_and_said(tmp_path, capsys):
     for name, value in (("a", 1.0), ("b", 2.0), ("b", 3.0)):
         clips = sharded_clips(tmp_path, {"weights": name}, 3, lambda r, value=value: {"x": value + torch.zeros(3)}, "x")
@@ -178,7 +208,7 @@ def test_an_interrupted_cache_goes_on(tmp_path):
 
 def test_the_clip_cache_holds_neither_flow_nor_visibility(tmp_path):
     clips = cached_clips(TINY.judge.data, "val", tmp_path)
-    assert set(clips[0]) == {"video", "label"}
+    assert set(clips[0]) == {"video", "label", "strength", "turn"}
     video, label = clips.whole("video"), clips.whole("label")
     assert video.dtype == torch.uint8 and video.shape == (4, 3, 4, 32, 32) and label.shape == (4,)
 
@@ -223,9 +253,78 @@ def test_both_stages_train_on_a_folder_of_mp4_gif_and_frame_folders(tmp_path):
     data = replace(TINY.autoencoder.data, name="folder", root=str(tmp_path / "videos"))
     preset = TINY.with_data(data)
     train_autoencoder(preset.autoencoder, tmp_path / "ae")
-    model = train_diffusion(replace(preset.diffusion, autoencoder=str(tmp_path / "ae")), tmp_path / "dm")
-    assert model.labels == ["calm", "lively"]
+    run = replace(preset.diffusion, autoencoder=str(tmp_path / "ae"), numbers=("strength",))  # which films do not know
+    model = train_diffusion(run, tmp_path / "dm")
+    assert model.labels == ["calm", "lively"] and model.unet.config.numbers == ()
     assert model.generate(torch.rand(3, 32, 32), "calm", steps=2, seed=0, progress=False).video.isfinite().all()
+
+
+def test_a_run_may_start_from_the_weights_of_another_where_they_fit(undisturbed, tmp_path, capsys):
+    folder, finished = undisturbed
+    slowly = replace(TINY.autoencoder.optim, steps=1, warmup=10**6)
+    config = replace(TINY.autoencoder, init=str(folder / "ae"), optim=slowly)
+    again = train_autoencoder(config, tmp_path / "again")
+    for name, value in finished.named_parameters():  # a rate of next to nothing, and the average of one step
+        torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=1e-3)
+    assert "starts from" not in capsys.readouterr().err, "all fits: there is nothing to say"
+    assert "init" in json.loads((tmp_path / "again" / "recipe.json").read_text())["clips"]
+
+    wider = replace(config, model=replace(config.model, num_regions=4))
+    train_autoencoder(wider, tmp_path / "wider")
+    said = capsys.readouterr().err
+    assert "starts from" in said and "fresh stay" in said and "regions.to_logits" in said
+
+    fresh = Engine(config, tmp_path / "none")
+    with pytest.raises(CheckpointError, match="no tensor of its autoencoder"):
+        start_from(nn.Linear(3, 2), str(folder / "ae"), "autoencoder", fresh)
+    with pytest.raises(CheckpointError, match="no denoiser"):
+        start_from(nn.Linear(3, 2), str(folder / "ae"), "unet", fresh)
+
+
+def test_a_narrower_network_keeps_the_same_channels_everywhere_and_as_many_of_each_group():
+    wide, narrow, groups = 192, 160, 8
+    kept = thinned(torch.arange(wide), torch.Size([narrow]))
+    counted = torch.bincount(kept // (wide // groups))
+    assert counted.tolist() == [narrow // groups] * groups and len(kept.unique()) == narrow
+    joined = thinned(torch.arange(2 * wide), torch.Size([2 * narrow]))  # the input of a block that two maps meet in
+    assert joined.tolist() == torch.cat([kept, kept + wide]).tolist()
+    weight = torch.randn(wide, 2 * wide, 3, 3)
+    assert torch.equal(thinned(weight, torch.Size([narrow, 2 * narrow, 3, 3])), weight[kept][:, joined])
+    assert torch.equal(thinned(weight, weight.shape), weight)
+    for other in ([narrow, 2 * narrow, 1, 1], [2 * wide, 2 * wide, 3, 3], [narrow, 2 * narrow]):
+        assert thinned(weight, torch.Size(other)) is None
+
+
+def test_a_narrower_network_computes_nearly_what_the_wider_one_did_where_channels_repeat():
+    wide, narrow = nn.Linear(6, 8), nn.Linear(6, 4)
+    with torch.no_grad():
+        wide.weight[1::2], wide.bias[1::2] = wide.weight[::2], wide.bias[::2]  # each channel twice
+    narrow.load_state_dict(
+        {name: thinned(value, narrow.state_dict()[name].shape) for name, value in wide.state_dict().items()}
+    )
+    x = torch.randn(5, 6)
+    torch.testing.assert_close(narrow(x), wide(x)[:, ::2])
+
+
+def test_a_run_goes_on_without_the_folder_that_it_started_from(undisturbed, tmp_path):
+    shutil.copytree(undisturbed[0] / "ae", tmp_path / "first")
+    config = replace(TINY.autoencoder, init=str(tmp_path / "first"))
+    train_autoencoder(config, tmp_path / "run")
+    shutil.rmtree(tmp_path / "first")
+    longer = replace(config, optim=replace(config.optim, steps=10))
+    train_autoencoder(longer, tmp_path / "run", resume=True)
+    assert list(losses(tmp_path / "run"))[-1] == 10
+
+
+def test_a_weight_of_nothing_and_numbers_that_nobody_knows_are_refused(undisturbed, tmp_path):
+    weights = ("pixel", "perceptual", "gradient", "visibility", "warp", "stillness", "smoothness", "shift", "affine")
+    with pytest.raises(ValueError, match="are 0: nothing would be learned"):
+        replace(TINY.autoencoder, **{f"{name}_weight": 0.0 for name in weights})
+    with pytest.raises(ValueError, match="need pictures of 64 pixels, data.size is 32: use fewer of either"):
+        replace(TINY.autoencoder, perceptual_weight=1.0)
+    run = replace(TINY.diffusion, autoencoder=str(undisturbed[0] / "ae"), numbers=("strenght",))
+    with pytest.raises(ValueError, match="numbers: 'strenght' is not one of: strength, turn"):
+        train_diffusion(run, tmp_path / "dm")
 
 
 def test_halves_of_the_clips_hold_every_label_alike():

@@ -15,14 +15,17 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lfdm_lite import LFDM
+from lfdm_lite.data import Sketches
 from lfdm_lite.evaluation.judges import VideoClassifier
 from lfdm_lite.files.media import MediaError, write_gif
-from lfdm_lite.training import PRESETS, train_autoencoder, train_decoder, train_diffusion, train_judge
+from lfdm_lite.training import PRESETS, DataConfig, train_autoencoder, train_decoder, train_diffusion, train_judge
 from lfdm_lite.training.engine.core import Engine
 from lfdm_lite.training.stages import clips as clips_module
 from lfdm_lite.training.stages import shards
-from lfdm_lite.training.stages.clips import cached_clips
+from lfdm_lite.training.stages.clips import build_dataset, cached_clips
 from lfdm_lite.training.stages.shards import sharded_clips
+
+from .patience import HUNG
 
 ROOT = Path(__file__).parents[1]
 TINY = PRESETS["tiny"]
@@ -114,6 +117,53 @@ def test_another_version_of_what_draws_is_another_cache(tmp_path, monkeypatch, c
     monkeypatch.setattr(clips_module, "drawing_version", lambda: "another")
     assert cached_clips(TINY.judge.data, "val", tmp_path).key != first.key
     assert "val clips" in said(capsys)[0] and len(list(tmp_path.glob("faces-val-*"))) == 1
+
+
+# ---------------------------------------------------------------- looks
+
+
+def sketches(look: str) -> DataConfig:
+    return replace(TINY.judge.data, name="sketches", look=look, val_clips=3)
+
+
+def test_a_run_learns_one_look_alone_or_all_of_them(tmp_path):
+    caches = {look: cached_clips(sketches(look), "val", tmp_path) for look in ("all", "ink", "night", "photo")}
+    assert len({cache.key for cache in caches.values()}) == 4
+    size, frames = TINY.judge.data.size, TINY.judge.data.num_frames
+    for look, cache in caches.items():
+        drawn = Sketches("val", size, frames, 3, look=look)
+        for index in range(3):
+            assert torch.equal(cache[index]["video"], (255 * drawn[index]["video"]).round().byte()), look
+    assert not torch.equal(caches["ink"][0]["video"], caches["night"][0]["video"])
+
+
+def test_looks_are_of_sketches_and_have_names():
+    for name in ("faces", "figures", "folder"):
+        with pytest.raises(ValueError, match=f"data.look='ink' is of sketches, data.name is '{name}': leave data.look"):
+            build_dataset(DataConfig(name, root=".", look="ink"), "train")
+    with pytest.raises(ValueError, match="look 'oil' is not one of: all, ink, night, photo"):
+        build_dataset(sketches("oil"), "train")
+
+
+def test_the_cache_of_one_look_neither_replaces_another_nor_one_from_before_there_was_a_choice(tmp_path, capsys):
+    kept = [cached_clips(sketches(look), "val", tmp_path) for look in ("all", "ink", "night")]
+    made_from = [json.loads(path.read_text()) for path in sorted(tmp_path.glob("*/made_from.json"))]
+    assert sorted(values.get("look", "") for values in made_from) == ["", "ink", "night"]
+    for look, before in zip(("all", "ink", "night"), kept, strict=True):
+        assert cached_clips(sketches(look), "val", tmp_path).key == before.key
+    assert len(list(tmp_path.glob("sketches-val-*"))) == 3 and not said(capsys)
+
+
+def test_an_outdated_cache_of_a_look_goes_alone(tmp_path, monkeypatch, capsys):
+    for look in ("all", "ink"):
+        cached_clips(sketches(look), "val", tmp_path)
+    monkeypatch.setattr(clips_module, "drawing_version", lambda: "another")
+    cached_clips(sketches("ink"), "val", tmp_path)
+    drawings = {}
+    for path in tmp_path.glob("*/made_from.json"):
+        values = json.loads(path.read_text())
+        drawings[values.get("look", "all")] = values["drawing"]
+    assert drawings["ink"] == "another" != drawings["all"] and len(said(capsys)) == 1
 
 
 def test_a_label_renamed_between_the_stages_names_what_it_stands_for(root, tmp_path):
@@ -313,6 +363,6 @@ def test_where_processes_are_started_anew_a_script_without_a_main_guard_trains(t
     (tmp_path / "script.py").write_text(SPAWNED)
     words = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "judge")]
     done = subprocess.run(
-        words, capture_output=True, text=True, timeout=300, env=os.environ | {"PYTHONPATH": str(ROOT)}
+        words, capture_output=True, text=True, timeout=HUNG, env=os.environ | {"PYTHONPATH": str(ROOT)}
     )
     assert done.returncode == 0 and (tmp_path / "judge" / "model.safetensors").exists(), done.stderr

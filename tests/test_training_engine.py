@@ -33,8 +33,10 @@ from lfdm_lite.training import (
     train_diffusion,
     train_judge,
 )
+from lfdm_lite.training.configs import LoopConfig
 from lfdm_lite.training.engine import saving
 from lfdm_lite.training.engine.averaging import WeightAverage
+from lfdm_lite.training.engine.computing import to_channels_last
 from lfdm_lite.training.engine.core import Engine, Learner
 from lfdm_lite.training.engine.randomness import BatchOrder, Examples, generator_of
 from lfdm_lite.training.engine.recipes import read_run
@@ -42,11 +44,12 @@ from lfdm_lite.training.engine.records import Log
 from lfdm_lite.training.engine.schedules import learning_rate
 from lfdm_lite.training.engine.stopping import TIME_IS_UP, StopRequest
 from lfdm_lite.training.stages import judge
-from lfdm_lite.training.stages.clips import TensorClips, cached_clips
+from lfdm_lite.training.stages.clips import TensorClips
 from lfdm_lite.training.stages.decoder import DECODER
 from lfdm_lite.training.stages.stage_one import AutoencoderObjective, draw_pair
 
 from .kills import kill_at_random
+from .patience import HUNG, until
 from .workers import run_command, start, train_together
 
 ROOT = Path(__file__).parents[1]
@@ -72,22 +75,6 @@ def rows(folder):
 
 def worst(a, b, steps):
     return max(abs(a[step][name] - b[step][name]) for step in steps for name in a[step])
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """A cache of clips that all runs here share."""
-    folder = tmp_path_factory.mktemp("drawn")
-    for split in ("train", "val"):
-        cached_clips(TINY.judge.data, split, folder)
-    return folder
-
-
-@pytest.fixture
-def runs(tmp_path, drawn):
-    """A folder for runs, whose clips are drawn already."""
-    (tmp_path / "cache").symlink_to(drawn)
-    return tmp_path
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +121,10 @@ def test_a_batch_in_parts_gives_the_losses_of_the_whole_batch(runs):
 @pytest.mark.slow
 def test_accelerate_launches_the_command_in_two_processes(runs):
     launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-    launch += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "-m", "lfdm_lite.cli"]
+    launch += ["--num_machines", "1", "--main_process_port", "0"]  # 0: one that is free
+    launch += ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "lfdm_lite.cli"]
     command = ["train", "judge", "--preset", "tiny", "--out", str(runs / "judge")]
-    run = subprocess.run([*launch, *command], capture_output=True, text=True, timeout=300, cwd=ROOT)
+    run = subprocess.run([*launch, *command], capture_output=True, text=True, timeout=HUNG, cwd=ROOT)
     assert run.returncode == 0 and run.stdout.count("done: ") == 1, run.stdout + run.stderr
     assert json.loads((runs / "judge" / "recipe.json").read_text())["versions"]["processes"] == "2"
     train_judge(TINY.judge, runs / "alone")
@@ -195,8 +183,9 @@ def test_batches_prepared_ahead_by_other_processes_are_the_same(runs):
 
 
 def test_killed_at_random_moments_and_resumed_a_run_ends_as_if_undisturbed(runs):
-    outcome = kill_at_random(runs, kills=5, seed=int(time.time()), steps=18)
-    assert outcome.kills == 5 and outcome.runs and not outcome.unreadable and not outcome.different, outcome
+    seed = int(time.time())
+    outcome = kill_at_random(runs, kills=5, seed=seed, steps=18)
+    assert outcome.kills == 5 and outcome.runs and not outcome.unreadable and not outcome.different, (outcome, seed)
 
 
 def test_asked_to_stop_while_saving_a_run_loses_nothing(runs):
@@ -207,10 +196,9 @@ def test_asked_to_stop_while_saving_a_run_loses_nothing(runs):
 def test_a_signal_to_all_processes_of_a_run_is_answered_by_the_one_that_trains(runs):
     command = f"train judge --preset tiny --steps 400 --workers 2 --out {runs / 'judge'}".split()
     process = start(lead_a_group, command, str(runs / "log.txt"))
-    while process.is_alive() and not saving.checkpoints(runs / "judge" / "checkpoints"):
-        time.sleep(0.02)
+    until(lambda: not process.is_alive() or saving.checkpoints(runs / "judge" / "checkpoints"))
     os.killpg(process.pid, signal.SIGTERM)
-    process.join(60)
+    process.join(HUNG)
     assert process.exitcode == 143, (runs / "log.txt").read_text()
     step = json.loads((saving.checkpoints(runs / "judge" / "checkpoints")[-1] / "manifest.json").read_text())["step"]
     said = (runs / "log.txt").read_text()
@@ -224,9 +212,9 @@ def lead_a_group(command, log):
 
 def test_a_run_stops_in_time_says_how_to_go_on_and_goes_on(runs, capsys):
     command = f"train judge --preset tiny --out {runs / 'judge'} --steps 6".split()
-    assert cli.main([*command, "--max-hours", "1e-5"]) == 0
+    assert cli.main([*command, "--max-hours", "1e-9"]) == 0
     said = capsys.readouterr().out
-    assert "the 1e-05 hours of --max-hours are over: stopped after step 1 of 6; go on with --resume" in said
+    assert "the 1e-09 hours of --max-hours are over: stopped after step 1 of 6; go on with --resume" in said
     assert not (runs / "judge" / "config.json").exists()
     assert cli.main([*command, "--max-hours", "1", "--resume"]) == 0
     assert cli.main([*command[:-4], "--out", str(runs / "undisturbed"), "--steps", "6"]) == 0
@@ -327,6 +315,42 @@ def test_a_half_written_row_of_the_log_is_dropped(tmp_path):
 
 
 # ---------------------------------------------------------------- a step
+
+
+def test_channels_of_a_pixel_lie_together_in_the_weights_of_2d_and_3d_convolutions():
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Conv3d(3, 4, 3), torch.nn.Linear(3, 4))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    to_channels_last(network)
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert network[1].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_run_may_go_on_in_another_order_of_memory(runs, before):
+    """A fused step pairs a weight with what is stored of it by its place in memory."""
+
+    def learner(channels_last):
+        config = changed(TINY.autoencoder, channels_last=channels_last)
+        engine = Engine(config, runs / "ae")
+        network = engine.build(lambda: LatentFlowAutoencoder(config.model))
+        return Learner(AutoencoderObjective(network, config), engine)
+
+    def steps(learner, numbers):
+        for number in numbers:
+            learner.step([examples.batch(places) for places in order.of_process(0, number, number + 1)], number)
+
+    clips = TensorClips(video=torch.randint(0, 255, (4, 3, 4, 32, 32), dtype=torch.uint8))
+    examples, order = Examples(clips, partial(draw_pair, from_rest=0.5), seed=0), BatchOrder(0, 4, 2)
+    first, same, turned = learner(before), learner(before), learner(not before)
+    steps(first, range(3))
+    for other in (same, turned):
+        other.restore(first.state())
+    stored = [(w, v) for w, s in turned.optimizer.state.items() for v in s.values() if v.shape == w.shape]
+    assert stored and all(value.stride() == weight.stride() for weight, value in stored)
+    steps(same, [3]), steps(turned, [3])
+    for a, b in zip(same.network.parameters(), turned.network.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-3)
 
 
 class CountsQuestions(TorchDispatchMode):
@@ -446,7 +470,7 @@ def test_finetuning_the_decoder_changes_the_decoder_alone(finished, checkpoint):
 
 @pytest.mark.parametrize(("cls", "stage"), [(AutoencoderRun, "autoencoder"), (DiffusionRun, "diffusion")])
 def test_recipes_of_earlier_versions_are_read(tmp_path, cls, stage):
-    recipe = json.loads((ROOT / "assets/checkpoints/faces64/recipe.json").read_text())[stage]
+    recipe = json.loads((ROOT / "tests/data/recipe_first_edition.json").read_text())[stage]
     (tmp_path / "recipe.json").write_text(json.dumps(recipe))
     run = read_run(cls, tmp_path / "recipe.json")
     assert run.optim.steps == recipe["config"]["optim"]["steps"] and run.loop.tracker == "tensorboard"
@@ -471,6 +495,25 @@ def test_every_option_of_the_loop_is_explained(capsys):
     for name in ("accumulate", "precision", "fused", "compile", "max-hours", "tracker", "schedule", "batch-norm"):
         assert f"--{name}" in said
     assert "hours after which the run saves and stops" in " ".join(said.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("gpu", "known", "expected"),
+    [
+        (True, {}, "bf16"),
+        (False, {"avx2": True, "avx512_f": True}, "no"),  # bfloat16 would be emulated, many times slower
+        (False, {"avx512_bf16": True}, "bf16"),
+        (False, {"amx_bf16": True}, "bf16"),
+        (False, {"neon": True, "bf16": True}, "bf16"),
+        (False, {}, "no"),
+    ],
+)
+def test_convolutions_are_computed_in_what_this_machine_is_fast_in(monkeypatch, gpu, known, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: known, raising=False)
+    assert LoopConfig().precision == expected
+    monkeypatch.delattr(torch.cpu, "get_capabilities")  # as before torch 2.10 or so
+    assert LoopConfig().precision == ("bf16" if gpu else "no")
 
 
 @pytest.mark.parametrize(

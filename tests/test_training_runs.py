@@ -23,7 +23,8 @@ from lfdm_lite.training.engine import records, saving
 from lfdm_lite.training.engine.recipes import read_run
 from lfdm_lite.training.engine.records import Log
 from lfdm_lite.training.stages import judge
-from lfdm_lite.training.stages.clips import cached_clips
+
+from .patience import HUNG
 
 TINY = PRESETS["tiny"]
 
@@ -34,21 +35,6 @@ def changed(config, **fields):
         known = {name: fields.pop(name) for name in list(fields) if hasattr(getattr(config, part), name)}
         config = replace(config, **{part: replace(getattr(config, part), **known)})
     return replace(config, **fields)
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("drawn")
-    for split in ("train", "val"):
-        cached_clips(TINY.judge.data, split, folder)
-    return folder
-
-
-@pytest.fixture
-def runs(tmp_path, drawn) -> Path:
-    """A folder for runs, whose clips are drawn already."""
-    (tmp_path / "cache").symlink_to(drawn)
-    return tmp_path
 
 
 def weights(folder: Path) -> bytes:
@@ -123,7 +109,7 @@ def test_a_run_has_its_folder_to_itself(runs, monkeypatch):
     code = "import sys\nfrom lfdm_lite.cli import main\nsys.exit(main(sys.argv[1:]))"
     words = command(runs, "--resume").split()
     with hold_folder(runs / "run"):
-        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=HUNG)
         assert done.returncode == 2 and f"is in use by process {os.getpid()} on " in done.stderr
         with pytest.raises(FolderInUse):
             train_judge(TINY.judge, runs / "run")

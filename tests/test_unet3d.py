@@ -162,7 +162,7 @@ def test_sizes_that_do_not_fit_are_refused_with_advice():
     unet = network()
     with pytest.raises(ValueError, match="multiples of 2"):
         unet(**inputs(size=7))
-    with pytest.raises(ValueError, match="same size"):
+    with pytest.raises(ValueError, match="they must have 8x8 places, or a multiple"):
         unet.check_size(torch.zeros(2, 3, 4, 8, 8), torch.zeros(2, 5, 4, 4))
     with pytest.raises(ValueError, match="one kind of attention per level"):
         UNet3DConfig(dim_mults=(1, 2), spatial_attention=("full",))

@@ -3,16 +3,24 @@
 import base64
 import builtins
 import io
+import itertools
+import math
 import re
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
+from jupyter_client.manager import start_new_kernel
 from PIL import Image
 
 from lfdm_lite import viz
 from lfdm_lite.files.media import read_image, read_video
 from lfdm_lite.flow import flow_to_rgb
+from lfdm_lite.viz import style
+
+from .patience import HUNG
 
 
 def clip(t: int = 6, h: int = 12, w: int = 16) -> torch.Tensor:
@@ -159,7 +167,7 @@ def test_without_ipython_the_error_names_the_extra(monkeypatch):
         return real_import(name, *arguments)
 
     monkeypatch.setattr(builtins, "__import__", refuse)
-    with pytest.raises(ImportError, match=r'pip install "lfdm_lite\[teach\]"'):
+    with pytest.raises(ImportError, match=r'pip install -e ".*\[teach\]"'):
         viz.show_images([torch.zeros(3, 8, 8)])
 
 
@@ -178,6 +186,17 @@ def test_a_player_holds_every_frame_and_needs_neither_kernel_nor_network():
     assert "http" not in html and "<script" not in html and "frame 0|frame 1|" in html
 
 
+def test_a_player_with_a_quality_is_lighter_and_looks_the_same():
+    frames = torch.rand(3, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    smooth = torch.nn.functional.interpolate(frames, size=(48, 48), mode="bilinear")
+    exact, light = (viz.player(smooth, quality=quality)._repr_html_() for quality in (None, 90))
+    assert len(light) < len(exact) / 3 and "data:image/webp" in light
+    assert sheet_of(light).shape == sheet_of(exact).shape
+    assert np.abs(sheet_of(light).astype(int) - sheet_of(exact)).mean() < 4
+    pictures = [viz.Picture(torch.full((3, 4, 4), value), "x") for value in (0.0, 1.0)]
+    assert sheet_of(viz.slider(pictures, ["0", "1"], quality=90)._repr_html_()).shape == (4, 8, 3)
+
+
 def test_two_players_on_a_page_share_no_names():
     html = viz.player(clip())._repr_html_()
     assert " id=" not in html and html == viz.player(clip())._repr_html_()
@@ -190,6 +209,15 @@ def test_a_slider_shows_one_picture_a_position_and_has_no_play_button():
     assert sheet_of(html)[0, :, 0].tolist() == [0] * 4 + [255] * 4
     assert "<button" not in html and "guidance &lt; 2" in html
     assert "guidance 1, guidance < 2" in repr(made)
+
+
+def test_a_player_may_open_at_a_frame_where_there_is_something_to_see():
+    assert 'value="0"' in viz.player(clip(), scale=2)._repr_html_()
+    for made in (viz.player(clip(), scale=2, start=4), viz.slider(clip(), list("abcdef"), scale=2, start=4)):
+        html = made._repr_html_()
+        assert 'value="4"' in html and ") -128px 0/" in html and f"<output>{made.labels[4]}</output>" in html
+    with pytest.raises(ValueError, match="start 6 is none of the 6 frames"):
+        viz.player(clip(), start=6)
 
 
 def test_a_player_saves_itself_as_page_gif_and_film(tmp_path):
@@ -208,3 +236,105 @@ def test_players_refuse_labels_that_do_not_match():
         viz.slider([viz.Picture(torch.zeros(3, n, 4), "x") for n in (4, 5)], ["a", "b"])
     with pytest.raises(ValueError, match="0 frames"):
         viz.player(clip()[:, :0])
+    with pytest.raises(ValueError, match="quality=101 for 6 frames of 16x12; expected 0 to 100"):
+        viz.player(clip(), quality=101)
+    with pytest.raises(ValueError, match="at most 16383 pixels side by side"):
+        viz.player(clip().repeat(1, 200, 1, 1), quality=90)
+
+
+# ---------------------------------------------------------------- the look of plots
+
+
+def png(image: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "png")
+    return file.getvalue()
+
+
+def test_a_plot_is_stored_with_a_palette_and_looks_the_same():
+    with mpl.rc_context():
+        viz.use_style()
+        figure, file = plt.figure(figsize=(8, 4)), io.BytesIO()
+        for i in range(3):
+            figure.gca().plot([math.sin(x / (i + 3)) for x in range(50)], label=f"line {i}")
+        figure.legend()
+        figure.savefig(file, format="png")
+        plt.close(figure)
+    few = style.small_png(file.getvalue())
+    with Image.open(io.BytesIO(few)) as image, Image.open(file) as before:
+        assert image.mode == "P" and image.size == before.size == (800, 400)
+        seen, was = (np.asarray(each.convert("RGB"), dtype=int) for each in (image, before))
+    assert np.abs(seen - was).max() <= style.SEEN and (seen[was == 255] == 255).all()
+    assert len(few) < 0.4 * len(file.getvalue())
+
+
+def test_a_picture_whose_colours_a_palette_would_show_keeps_them():
+    y, x = np.mgrid[:128, :128]
+    colours = png(np.stack([2 * y, 2 * x, 255 - y - x], axis=2).astype(np.uint8))
+    assert style.small_png(colours) is colours
+    grey = png(np.repeat((2 * y)[..., None], 3, axis=2).astype(np.uint8))
+    assert len(style.small_png(grey)) <= len(grey)
+
+
+def test_a_notebook_stores_its_plots_so():
+    code = "from lfdm_lite import viz; import matplotlib.pyplot as plt; viz.use_style(); plt.plot([1, 2]); plt.show()"
+    manager, client = start_new_kernel(startup_timeout=HUNG, kernel_name="python3")
+    found = []
+    try:
+        client.execute_interactive(code, output_hook=found.append, timeout=HUNG)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    (stored,) = [message["content"]["data"] for message in found if message["msg_type"] == "display_data"]
+    with Image.open(io.BytesIO(base64.b64decode(stored["image/png"]))) as image:
+        assert image.mode == "P" and image.width > 500  # 6.4 inches at 100 dots, less the margin that is cut
+
+
+def linear(colour: str) -> np.ndarray:
+    """Red, green and blue of `#RRGGBB` as amounts of light, 0 to 1."""
+    value = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def contrast(one: str, other: str) -> float:
+    """As the Web Content Accessibility Guidelines define it, 1 to 21; they ask 3 of the lines of a figure."""
+    dark, light = sorted(linear(colour) @ (0.2126, 0.7152, 0.0722) for colour in (one, other))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_lines_stand_out_from_the_white_of_a_figure():
+    on_white = {name: contrast(colour, "#FFFFFF") for name, colour in viz.COLOURS.items()}
+    assert min(on_white.values()) >= 3, on_white
+
+
+def test_a_figure_brings_its_white_along_since_black_lines_vanish_on_a_dark_page():
+    assert contrast(viz.COLOURS["black"], "#121212") < 3
+    with mpl.rc_context():
+        viz.use_style()
+        assert mpl.rcParams["figure.facecolor"] == "white" and not mpl.rcParams["savefig.transparent"]
+
+
+# Of amounts of light, for people without the cones for long or for middle wavelengths (Machado and others, 2009).
+EYES = {
+    "all cones": np.eye(3),
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+}
+
+
+def lab(light: np.ndarray) -> np.ndarray:
+    """Lightness, and two axes of colour, in which 2 is a difference that one barely sees."""
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ light
+    f = np.cbrt(xyz / (0.9505, 1, 1.089))
+    return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_colours_are_told_apart_by_all_eyes(eyes):
+    seen = {name: lab(np.clip(EYES[eyes] @ linear(colour), 0, 1)) for name, colour in viz.COLOURS.items()}
+    apart = {pair: np.linalg.norm(seen[pair[0]] - seen[pair[1]]) for pair in itertools.combinations(seen, 2)}
+    assert min(apart.values()) > 15, sorted(apart.items(), key=lambda item: item[1])[:3]
+
+
+def test_every_colour_has_a_line_style_of_its_own():
+    assert len({str(line) for line in style.LINES}) == len(style.LINES) >= len(viz.COLOURS)

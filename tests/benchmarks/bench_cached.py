@@ -19,7 +19,7 @@ from lfdm_lite.files.variants import construct
 from lfdm_lite.training import PRESETS
 from lfdm_lite.training.engine.measuring import PeakMemory, seconds_of
 from lfdm_lite.training.engine.randomness import generator_of
-from lfdm_lite.training.stages.stage_two import DiffusionObjective, draw_noise, see_motion
+from lfdm_lite.training.stages.stage_two import DiffusionObjective, draw_noise, fitting, see_motion
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,8 @@ class Both:
         made = PRESETS[preset]
         torch.manual_seed(0)
         self.autoencoder = construct(made.autoencoder.model).eval().requires_grad_(False)
-        self.unet = construct(made.diffusion.unet)
+        labels = made.diffusion.unet.num_labels
+        self.unet = construct(fitting(made.diffusion.unet, made.autoencoder.model, labels, ()))
         diffusion, data = construct(made.diffusion.diffusion), made.diffusion.data
         self.objective = DiffusionObjective(self.unet, diffusion, self.autoencoder)
         self.optimizer = torch.optim.AdamW(self.unet.parameters(), 1e-5, fused=True)
@@ -43,8 +44,8 @@ class Both:
         draw = partial(
             draw_noise,
             diffusion=diffusion,
-            stride=made.autoencoder.model.latent_stride,
-            labels=made.diffusion.unet.num_labels,
+            stride=made.autoencoder.model.flow_stride,
+            labels=labels,
         )
         self.batches = {}
         for kind, clips in (("cached", seen), ("anew", {"video": self.video})):

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from ..patience import OwnTime
 from .sample import Sample
 from .server import serve
 
@@ -49,17 +50,21 @@ class Ending:
 
 
 class Watch:
-    """Time and memory of a process, while it works on one command."""
+    """Time and memory of a process, while it works on one command; that others had its core is not its time."""
 
     def __init__(self, process: int, seconds: float, base: float | None = None):
-        self.began, self.seconds = time.monotonic(), seconds
+        self.number, self.seconds, self.own = process, seconds, OwnTime([process])
         self.process = psutil.Process(process) if psutil else None
         self.base = self.held() if base is None else base
 
+    def all(self) -> list[Any]:
+        """The process and those that it started."""
+        return [self.process, *self.process.children(recursive=True)] if self.process else []
+
     def held(self) -> float:
-        """Bytes, of the process and those that it started."""
+        """Bytes, of all of them."""
         total = 0
-        for one in [self.process, *self.process.children(recursive=True)] if self.process else []:
+        for one in self.all():
             try:
                 total += one.memory_info().rss
             except psutil.Error:  # it ended meanwhile
@@ -67,7 +72,7 @@ class Watch:
         return total
 
     def complaint(self) -> str:
-        if time.monotonic() - self.began > self.seconds:
+        if self.own.hung([one.pid for one in self.all()] or [self.number], self.seconds):
             return f"not done after {self.seconds:.0f} s"
         if self.held() - self.base > MEMORY:
             return f"took more than {MEMORY / 1e9:.1f} GB above the import"

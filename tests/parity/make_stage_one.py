@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from lfdm_lite.evaluation.perceptual import PerceptualFeatures
 from lfdm_lite.files.variants import construct
 from lfdm_lite.official import autoencoder as official
-from lfdm_lite.perceptual import PerceptualFeatures
 
 from . import plain, plain_loss
 from .drawn import Folder, draw_images, draw_normal, draw_weights, exact, is_learned, rounded

@@ -47,15 +47,7 @@ def convolve(state: State, name: str, x: Tensor, padding: int | None = None) -> 
 def norm_relu(state: State, name: str, x: Tensor, train: bool) -> Tensor:
     """In training the statistics of the batch count, and the running ones are updated where they are."""
     mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
-    if train:
-        n = x.numel() / x.shape[1]
-        batch_variance, batch_mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-        with torch.no_grad():
-            mean.lerp_(batch_mean, 0.1)
-            variance.lerp_(batch_variance * n / (n - 1), 0.1)
-        mean, variance = batch_mean, batch_variance
-    x = (x - mean[:, None, None]) / (variance[:, None, None] + 1e-5).sqrt()
-    return (x * state[f"{name}.weight"][:, None, None] + state[f"{name}.bias"][:, None, None]).relu()
+    return F.batch_norm(x, mean, variance, state[f"{name}.weight"], state[f"{name}.bias"], train, 0.1, 1e-5).relu()
 
 
 def block(state: State, name: str, x: Tensor, train: bool) -> Tensor:
@@ -67,7 +59,7 @@ def halve(x: Tensor) -> Tensor:
 
 
 def double(x: Tensor) -> Tensor:
-    return x.repeat_interleave(2, dim=-2).repeat_interleave(2, dim=-1)
+    return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 def hourglass(state: State, name: str, x: Tensor, train: bool) -> Tensor:

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from lfdm_lite.autoencoder import LatentFlowAutoencoder, LFAEConfig
+from lfdm_lite.evaluation.perceptual import PerceptualFeatures
 from lfdm_lite.files.variants import construct
 from lfdm_lite.geometry import identity_grid
 from lfdm_lite.motion import Motion
@@ -12,7 +13,6 @@ from lfdm_lite.official.files import AUTOENCODER_PARTS
 from lfdm_lite.official.objective import StageOneObjective, objective_config
 from lfdm_lite.official.parts.configs import with_published
 from lfdm_lite.official.parts.stage_one import TaxicabTransform
-from lfdm_lite.perceptual import PerceptualFeatures
 from lfdm_lite.regions import Regions
 
 from .report import Golden, Report

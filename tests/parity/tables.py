@@ -7,10 +7,10 @@ from tempfile import TemporaryDirectory
 import torch
 
 from lfdm_lite.autoencoder import LFAEConfig
+from lfdm_lite.evaluation.perceptual import PerceptualFeatures
 from lfdm_lite.files.variants import construct
 from lfdm_lite.official import autoencoder as official
 from lfdm_lite.official.files import AUTOENCODER_PARTS, write_states
-from lfdm_lite.perceptual import PerceptualFeatures
 
 from .networks import count_parameters, full_size
 from .report import Golden, Report

@@ -1,0 +1,116 @@
+"""What the site is made of, before it is built: cards, archives from npm, the one page that is printed."""
+
+import hashlib
+import re
+
+import pytest
+
+from webpage import axe, cards, npm, paper, runtime
+
+from .test_site import ROOT, pages
+
+CHAPTERS = ROOT / "chapters"
+
+
+def listed() -> list[cards.Card]:
+    body = re.search(r"```\{chapter-cards\}\n(.*?)```", (CHAPTERS / "index.md").read_text(encoding="utf-8"), re.DOTALL)
+    return [cards.read(CHAPTERS, line) for line in body[1].splitlines()]
+
+
+def test_every_page_of_the_road_has_a_card_in_its_order():
+    road = [page.removeprefix("chapters/") for page in pages()]
+    assert [card.page for card in listed()] == road[road.index("00_tour") : road.index("launching")]
+
+
+def test_cards_of_chapters_say_goals_minutes_and_difficulty_and_others_do_not():
+    for card in listed():
+        if card.page[:2].isdigit():
+            assert len(card.goals) >= 4 and 0 < card.minutes <= card.minutes_all and card.seconds > 0, card.page
+            assert f"difficulty {card.difficulty} of 3" in card.html()
+            assert all(goal.split()[0] in card.html() for goal in card.goals)
+        else:
+            assert (card.goals, card.difficulty) == ((), 0), card.page
+            assert "minutes" not in card.html()
+
+
+@pytest.mark.parametrize(
+    "line, said",
+    [
+        ("00_tour", "expected `page"),
+        ("00_tour | 4 | too hard", "difficulty from 1 to 3"),
+        ("00_tour | -1 | too easy", "difficulty from 1 to 3"),
+        ("99_nowhere | 1 | no such page", "99_nowhere"),
+    ],
+)
+def test_a_card_that_says_nothing_is_refused(line, said):
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(said)):
+        cards.read(CHAPTERS, line)
+
+
+def test_a_card_takes_no_markup_from_what_it_is_told():
+    assert "<b>" not in cards.Card("a", "<b>x</b>", 1, "<b>y</b>", ("<b>z</b>",)).html()
+
+
+@pytest.mark.parametrize("archive", [axe.ARCHIVE, runtime.ARCHIVE], ids=lambda one: one.package)
+def test_another_archive_than_the_known_one_is_refused(archive, tmp_path, monkeypatch):
+    other = tmp_path / archive.name
+    other.write_bytes(b"something else")
+    monkeypatch.setenv(archive.variable, str(other))
+    with pytest.raises(npm.NotFetched, match="by its checksum"):
+        archive.content()
+
+
+def test_what_a_registry_sends_is_kept_if_it_is_right_and_else_not(tmp_path, monkeypatch):
+    content = b"an archive"
+    right = npm.Archive("some", "1.0", hashlib.sha256(content).hexdigest(), len(content), "LFDM_SOME")
+    monkeypatch.setattr(npm, "user_cache", lambda: tmp_path)
+    monkeypatch.setattr(npm.Archive, "download", lambda self: content)
+    assert right.content() == content == (tmp_path / "some-1.0.tgz").read_bytes()
+    monkeypatch.setattr(npm.Archive, "download", lambda self: pytest.fail("it is there already"))
+    assert right.content() == content
+
+
+def test_a_registry_that_is_not_safe_is_not_asked(monkeypatch):
+    monkeypatch.setattr(npm, "registry", lambda: "http://localhost:1/")
+    monkeypatch.setattr(npm.shutil, "which", lambda name: f"/usr/bin/{name}")
+    with pytest.raises(npm.NotFetched, match="no https://"):
+        axe.ARCHIVE.download()
+    monkeypatch.setattr(npm.shutil, "which", lambda name: None)
+    with pytest.raises(npm.NotFetched, match="LFDM_AXE"):
+        axe.ARCHIVE.download()
+
+
+# ---------------------------------------------------------------- paper
+
+
+@pytest.fixture
+def site(tmp_path):
+    """Two pages that point to themselves, to each other, to a picture and to elsewhere."""
+    head = '<head><link href="../_static/a.css" rel="stylesheet" /><script src="../_static/mathjax.js"></script></head>'
+    for page, other in (("one", "two"), ("two", "one")):
+        (tmp_path / "book").mkdir(exist_ok=True)
+        (tmp_path / "book" / f"{page}.html").write_text(
+            f"""<html>{head}<body><article class="bd-article"><h1 id="top">{page}</h1><img src="../_images/p.png">
+            <a href="#top">here</a><a href="{other}.html#top">there</a><a href="{other}.html">whole</a>
+            <a href="https://example.org/#top">far</a><code>id=&quot;top&quot;</code>
+            <script type="module" src="x.mjs"></script></article></body></html>"""
+        )
+    return tmp_path
+
+
+def test_on_paper_links_lead_to_the_same_place_and_no_two_ids_are_alike(site):
+    text = paper.gather(site, ["book/one", "book/two"])
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert sorted(ids) == ["book-one", "book-one-top", "book-two", "book-two-top"]
+    links = re.findall(r'<a href="([^"]+)"', text)
+    assert {link[1:] for link in links if link.startswith("#")} == set(ids)
+    assert "https://example.org/#top" in links
+    assert 'src="_images/p.png"' in text and ".mjs" not in text
+    assert text.count("_static/a.css") == text.count("_static/mathjax.js") == 1
+    assert "id=&quot;top&quot;" in text, "code stays as it is"
+
+
+def test_without_a_browser_it_is_said_what_is_missing(site, monkeypatch):
+    monkeypatch.setattr(paper.shutil, "which", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="chromium"):
+        paper.write(site / "book.pdf", site, ["book/one"])
