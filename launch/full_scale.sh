@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
-# From nothing to samples: what it will cost, both stages of a preset, the judge, figures on people never seen.
+# From nothing to samples: what it will cost, both stages of a preset, the judges, figures on people never seen.
 #
 #   launch/full_scale.sh faces128 runs/faces128
 #   DATA=prepared/mug launch/full_scale.sh mug128 runs/mug128 --data.root prepared/mug
+#   INIT=assets/checkpoints/faces64 launch/full_scale.sh faces128cpu runs/faces128cpu
 #
 # The same line again goes on where it stopped: each stage resumes from its newest checkpoint, and what is finished is not
 # done again. Words behind the folder are handed to every `lfdm train` (--max-hours 7.5, --accumulate 2, --compile, ...).
 # DATA is what the figures are measured on, unless it is the procedural faces; VGG a file with the perceptual network's
-# weights, for presets that have it; LFDM the command, if it is not `lfdm`.
+# weights, for presets that have it; INIT a finished model whose weights both stages begin with, where they fit; LFDM
+# the command, if it is not `lfdm`.
 set -euo pipefail
 
 if [[ $# -lt 2 || $1 == -* || $2 == -* ]]; then
@@ -41,8 +43,11 @@ train() { # STAGE FOLDER OPTIONS...
 if [[ ! -e $out/plan.json ]]; then
     $lfdm plan "$preset" --profile "$out/profile" --out "$out/plan.json" | tee "$out/plan.txt"
 fi
-train autoencoder ae ${VGG:+--vgg "$VGG"} "$@"
+train autoencoder ae ${VGG:+--vgg "$VGG"} ${INIT:+--init "$INIT"} "$@"
 train judge judge "$@"
-train diffusion dm --autoencoder "$out/ae" "$@"
+if [[ $preset == faces* && -z ${DATA:-} ]]; then # the one that must look at the face; `lfdm evaluate` finds it by its name
+    train judge judge_of_faces --data.acting.heads shuffled --wear 1 "$@"
+fi
+train diffusion dm --autoencoder "$out/ae" ${INIT:+--init "$INIT"} "$@"
 [[ -e $out/metrics.json ]] || $lfdm evaluate "$out/dm" --judge "$out/judge" ${DATA:+--data "$DATA"} --out "$out/metrics.json"
 echo "done: $out"
