@@ -99,7 +99,7 @@ def test_slices_hold_although_a_training_is_killed(whole, minutes):
         assert ends - begins == pytest.approx(share * seconds)
     for name in ("stage one", "stage two"):  # and none of their time is given away
         assert rows[name]["ended"] > rows[name]["planned"][1] - 0.1 * seconds
-        assert rows[name]["steps"] > 1 and rows[name]["status"].startswith(("done", "overran")), said
+        assert rows[name]["steps"] > 10 and rows[name]["status"].startswith(("done", "overran")), said
     assert any(note.startswith("ae died and was started again") for note in summary["notes"])
     assert summary["recipes"]["ae"]["resumed"], "from its checkpoint"
 
