@@ -42,6 +42,7 @@ def told_model() -> LFDM:
     for parameter in student.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     model.fast = FastDenoiser(student.eval().requires_grad_(False), 2, fingerprint_of(model.unet))
+    model.quick = (3, 1)
     return model.requires_grad_(False)
 
 
@@ -102,7 +103,7 @@ def test_the_folder_says_what_a_page_must_know(model, folder):
     said = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     assert said["labels"] == LABELS and said["null_label"] == len(LABELS)
     assert said["numbers"] == [{"name": "strength", "low": 0.5, "high": 1.5}]
-    assert said["fast"] == {"steps": 2, "sampler": "ddim", "scales": [1.0, 4.0]}
+    assert said["fast"] == {"steps": 2, "sampler": "ddim", "scales": [1.0, 4.0]} and said["quick"] == [3, 1]
     assert said["alpha_bar"] == model.diffusion.exact_alpha_bar().tolist()
     assert said["usable_steps"] == len(sampling_path(model.diffusion))
     for part in said["parts"].values():

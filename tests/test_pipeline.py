@@ -173,6 +173,8 @@ def test_a_model_that_says_how_few_steps_serve_it_takes_them_when_asked_to_be_fa
     with pytest.raises(ValueError, match="has no fast network"):
         again.generate(image, "anger", fast=True, steps=4, **how)
     with pytest.raises(ValueError, match="has no fast network"):
+        again.generate(image, "anger", fast=True, sampler="ddim", **how)
+    with pytest.raises(ValueError, match="has no fast network"):
         tiny_model().generate(image, "anger", fast=True, **how)
 
 

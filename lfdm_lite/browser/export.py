@@ -103,6 +103,8 @@ def describe(model: LFDM) -> dict[str, Any]:
         "usable_steps": len(sampling_path(model.diffusion)),
         "known_answer": known_answer(model),
     }
+    if model.quick:
+        described["quick"] = list(model.quick)
     if model.has_fast:
         low, high = model.fast.scales
         described["fast"] = {"steps": model.fast.steps, "sampler": model.fast.sampler, "scales": [low, high]}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
@@ -106,9 +106,9 @@ def generate(arguments: list[str]) -> None:
     asked = {number.name: asked[number.name] for number in known}
     if not isinstance(model, LFDM) and (options.fast or options.precision != "float32"):
         raise UsageError("--fast and --precision are of latent flow diffusion models; this is another: leave them out")
-    few = quick_way(model, options) if not wishes.weights else None
-    steps, guided_steps = few or (options.steps, options.guided_steps)
-    fast = model.fast if options.fast and few is None else None
+    given = options.sampler, options.steps, options.guided_steps
+    way = model.way(options.fast, *given, quick=not wishes.weights) if isinstance(model, LFDM) else (None, *given[1:])
+    fast, steps, guided_steps = way
     asked_of = options.num_frames, options.guidance_scale, options.sampler, steps, options.seed
     how = sampling(model, *asked_of, fast, guided_steps)
     several = len(options.image) > 1, len(labels) > 1
@@ -132,12 +132,6 @@ def generate(arguments: list[str]) -> None:
         result.save(path, scale=options.scale)
     if not options.quiet:
         say(f"seed {result.seed}", *files, *sheets)
-
-
-def quick_way(model: Any, options: Generate) -> tuple[int, int] | None:
-    """Steps, and how many of them guided, that serve a model as well as 20 guided ones, unless others are asked for."""
-    asked = options.steps is not None or options.guided_steps is not None or options.sampler != "dpm++"
-    return None if asked or (options.fast and model.has_fast) else getattr(model, "quick", None)
 
 
 def clip_name(image: Path, label: str, of_image: bool, of_label: bool) -> str:

@@ -272,11 +272,8 @@ def alone(job: Job, namespace: dict[str, Any], snapshot: Snapshot) -> Found:
     out = io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
         found = sit(job, namespace, snapshot)
-    return (
-        found
-        if out.tell() <= output
-        else failed([cell["test"] for cell in job["cells"] if cell["test"]], too_much(output))
-    )
+    tests = [cell["test"] for cell in job["cells"] if cell["test"]]
+    return found if out.tell() <= output else failed(tests, too_much(output))
 
 
 def main() -> None:
@@ -289,11 +286,12 @@ def main() -> None:
     for source in about["cells"]:
         exec(compile(source, "<given>", "exec"), namespace)  # noqa: S102 (the instructor's)
     if about["forks"] and "torch" in sys.modules:
-        importlib.import_module("torch._dynamo")  # torch.func first loads it, which takes every fork a second or more
+        importlib.import_module("torch._dynamo")  # else torch.func does in a fork: slow, and replaces torch.manual_seed
     print("ready", file=speaks, flush=True)
     snapshot, run = Snapshot(namespace), in_fork if about["forks"] else alone
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line), namespace, snapshot)), file=speaks, flush=True)
+    os._exit(0)  # taking PyTorch apart takes a second
 
 
 if __name__ == "__main__":

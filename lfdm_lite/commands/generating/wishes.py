@@ -204,7 +204,8 @@ def generate_mixture(
     one = label_indices(next(iter(weights)), model.labels)
     source, _, numbers = pair_up(model.prepare_images(images), one, numbers, how.seed)
     labels = label_indices(list(weights), model.labels).expand(len(source), -1).to(model.device)
-    source, told = source.to(model.device), numbers.float().to(model.device) if model.unet.config.numbers else None
+    source = source.to(model.device, memory_format=torch.channels_last)  # as `LFDM.generate`
+    told = numbers.float().to(model.device) if model.unet.config.numbers else None
     with torch.no_grad(), evaluation_mode(model), autocast(precision, model.device):
         features = model.autoencoder.encode(source)
         denoise = composed(model.unet, features, labels, list(weights.values()), how.guidance_scale, told)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import torch
 
+FAST = 0.01  # seconds: a product of matrices that takes less may be of larger ones
+
 
 class PeakMemory:
     """The most memory that this process held while the `with` block ran, in bytes, as `peak`.
@@ -68,11 +70,16 @@ def seconds_of(work: Callable[[], object], device: torch.device) -> float:
 def matrix_rate(device: torch.device, precision: str) -> float:
     """Floating-point operations a second of a large matrix product: the practical limit of the device's arithmetic.
 
+    On a CPU the matrices grow only while products are fast: one that emulates bfloat16 would compute for minutes.
+
     Args:
         precision: "no" for float32, "bf16" or "fp16".
     """
     dtype = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    side = 8192 if device.type == "cuda" else 2048
-    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    times = [seconds_of(lambda: a @ b, device) for _ in range(6)]
-    return 2 * side**3 / min(times)
+    side, largest = (8192, 8192) if device.type == "cuda" else (256, 2048)
+    while True:
+        a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+        seconds = min(seconds_of(lambda a=a, b=b: a @ b, device) for _ in range(6))
+        if side == largest or seconds > FAST:
+            return 2 * side**3 / seconds
+        side *= 2
