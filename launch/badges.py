@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import jupytext
 import nbformat
@@ -59,8 +60,8 @@ def made(name: str, repository: str, version: str) -> list[nbformat.NotebookNode
     """The two cells of a chapter."""
     there = f"{repository}/blob/{version}/chapters/{name}"
     colab = f"[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/{there})"
-    lab = f"?labpath=chapters%2F{name}"
-    binder = f"[![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{repository}/{version}{lab})"
+    at = f"{repository}/{quote(version, safe='')}?labpath={quote(f'chapters/{name}', safe='')}"
+    binder = f"[![Open in Binder](https://mybinder.org/badge_logo.svg)](https://mybinder.org/v2/gh/{at})"
     install = INSTALL.format(url=f"https://github.com/{repository}", version=version)
     cells = [nbformat.v4.new_markdown_cell(f"{colab} {binder}"), nbformat.v4.new_code_cell(install)]
     for place, cell in enumerate(cells):

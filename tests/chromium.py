@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 START, ANSWER = 120, 300  # seconds until the browser listens; until a call is answered, on a busy machine
+GLANCE = 0.02  # seconds between two looks at whether something is so
 
 
 def find() -> str | None:
@@ -64,7 +65,7 @@ class Chromium:
         while time.monotonic() < end:
             if note.is_file() and (lines := note.read_text().splitlines()):
                 return int(lines[0])
-            time.sleep(0.1)
+            time.sleep(GLANCE)
         self.process.kill()
         raise TimeoutError(f"{find()} does not listen after {START} s")
 
@@ -129,7 +130,7 @@ class Chromium:
         while not self.run(f"Boolean({condition})"):
             if time.monotonic() > end:
                 raise TimeoutError(f"after {seconds} s it is not true that {condition}")
-            time.sleep(0.2)
+            time.sleep(GLANCE)
 
     def click(self, selector: str) -> None:
         """The mouse, on what a person sees in the middle of an element.

@@ -1,6 +1,7 @@
 """Every call in the tests checks the shapes that the library's annotations promise; caches are the tests' own."""
 
 import os
+from collections.abc import Generator
 
 import pytest
 from jaxtyping import install_import_hook
@@ -13,6 +14,48 @@ install_import_hook("lfdm_lite", "beartype.beartype")
 def pytest_addoption(parser):
     parser.addoption("--hostile", type=int, default=150, help="how many broken or odd inputs tests/hostile makes")
     parser.addoption("--whole-class", action="store_true", help="tests/test_class.py marks every problem set, not one")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """With `--dist loadscope` a file goes to one process, but of test_site_pages.py each page goes to one.
+
+    (Marks of groups do not reach pytest-xdist 3.8.0 from pytest 9.2: `--dist loadgroup` scatters all tests.)
+    """
+    if config.getvalue("dist") != "loadscope":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByPage(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, test = nodeid.partition("::")
+            return test.partition("[")[2] or test if file.endswith("test_site_pages.py") else file
+
+    return ByPage(config, log)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where CI=true, a test of the site that is skipped fails: browser, axe-core and model can be had there."""
+    report = yield
+    if report.skipped and item.get_closest_marker("site") and os.environ.get("CI") == "true":
+        report.outcome = "failed"
+        report.longrepr = f"Not skipped, for CI=true: {why(report)}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """Elsewhere the last lines say what of the site nobody looked at."""
+    unseen = [report for report in terminalreporter.getreports("skipped") if "site" in report.keywords]
+    if unseen:
+        terminalreporter.section(f"THE SITE IS NOT FULLY CHECKED: {len(unseen)} skipped", red=True, bold=True)
+        for reason in sorted(set(map(why, unseen))):
+            terminalreporter.line(reason, red=True)
+
+
+def why(report: pytest.TestReport) -> str:
+    """Of a test that is skipped."""
+    return report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
 
 
 @pytest.fixture(autouse=True)

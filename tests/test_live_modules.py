@@ -13,7 +13,7 @@ from lfdm_lite import flow_to_rgb
 from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion
 from lfdm_lite.files.pictures import crop_resize
 from lfdm_lite.pipeline import clip_generators
-from lfdm_lite.samplers import guided, sample, sampling_path, timesteps
+from lfdm_lite.samplers import guided, guided_until, sample, sampling_path, timesteps
 
 from .test_house import ROOT
 
@@ -50,6 +50,15 @@ def test_steps_are_spaced_alike_with_halves_to_the_even_side(num_steps):
     run = f"given.counts.map((count) => timesteps({num_steps}, count))"
     theirs = node("sampler.mjs", "timesteps", run, counts=counts)
     assert theirs == [timesteps(num_steps, count) for count in counts]
+
+
+@pytest.mark.parametrize("parameterization", ["x0", "eps"])
+def test_guidance_ends_at_the_same_step(parameterization):
+    diffusion = GaussianDiffusion(DiffusionConfig(parameterization=parameterization))
+    counts = [(steps, guided_steps) for steps in (1, 4, 6, 20) for guided_steps in range(1, steps + 1)]
+    run = f"given.counts.map((count) => guidedUntil({len(sampling_path(diffusion))}, ...count))"
+    theirs = node("sampler.mjs", "guidedUntil", run, counts=counts)
+    assert theirs == [guided_until(diffusion, *count) for count in counts]
 
 
 class Toy:

@@ -1,7 +1,8 @@
 """Every page of the built book in a real browser: nobody is kept out, in light and dark, and it fits a phone.
 
-A page is opened once. axe-core looks for what breaks the guidelines for accessible pages (WCAG 2.2, levels A and AA),
-with everything unfolded; then the window becomes as narrow as a phone.
+A page is opened once, on a phone. Then axe-core looks for what breaks the guidelines for accessible pages (WCAG 2.2,
+levels A and AA), with everything unfolded, there and as the window grows to that of a desktop, which is the order in
+which the browser has the least to lay out anew.
 """
 
 import functools
@@ -22,7 +23,7 @@ from .test_live_page import Plain
 from .test_site import SITE, pages
 
 DESKTOP, PHONE = (1280, 900), (390, 844)
-LOOKS = {"light": (False, DESKTOP), "dark": (True, DESKTOP), "on a phone": (False, PHONE)}
+LOOKS = {"on a phone": (False, PHONE), "light": (False, DESKTOP), "dark": (True, DESKTOP)}
 GUIDELINES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
 COLOURS = ["color-contrast", "link-in-text-block"]
 RULES = {  # a dark page differs in its colours alone, and a narrow one has those of the wide one
@@ -31,6 +32,8 @@ RULES = {  # a dark page differs in its colours alone, and a narrow one has thos
     "on a phone": GUIDELINES | {"rules": {name: {"enabled": False} for name in COLOURS}},
 }
 QUICK = {"resultTypes": ["violations"], "preload": False}
+
+of_every_page = pytest.mark.parametrize("page", pages())  # all tests of a page in one process, see conftest.py
 
 pytestmark = [
     pytest.mark.site,
@@ -42,6 +45,7 @@ pytestmark = [
 SETTLED = """(document.querySelector('#live') === null || document.querySelector('#live :is(form, img)'))
     && (document.querySelector('#points') === null || document.querySelector('#points').page?.made)
     && (document.querySelector('#cover') === null || document.querySelector('#cover').player)
+    && (document.querySelector('.math') === null || document.querySelector('mjx-container'))
     && document.getAnimations().every((one) => one.playState !== 'running')"""
 FORMULAS = "Promise.resolve(window.MathJax?.startup?.promise).then(() => 0)"
 
@@ -112,19 +116,17 @@ def look(rules: str | None) -> Iterator[Callable[[str], Seen]]:
     """Opens a page, once, and says what was seen."""
     running = server(0, SITE, Plain)
     threading.Thread(target=running.serve_forever, daemon=True).start()
-    with chromium.Chromium(*DESKTOP, calm=True) as browser:
+    with chromium.Chromium(*PHONE, calm=True) as browser:
 
         @functools.cache
         def see(page: str) -> Seen:
             browser.problems.clear()
-            browser.resize(*DESKTOP)
+            browser.resize(*PHONE)
             browser.ask_for(calm=True)
             browser.open(f"http://127.0.0.1:{running.server_port}/{page}.html")
             browser.run(FORMULAS)
             browser.run(UNFOLD)
             browser.until(SETTLED)
-            problems = [said for said in browser.problems if "No available adapters" not in said]
-            browser.resize(*PHONE)
             width, outside = browser.run("document.documentElement.scrollWidth"), browser.run(OUTSIDE)
             found = {}
             if rules:
@@ -136,6 +138,7 @@ def look(rules: str | None) -> Iterator[Callable[[str], Seen]]:
                     browser.until(f"document.documentElement.dataset.theme === '{'dark' if dark else 'light'}'")
                     browser.until(SETTLED)
                     found[name] = faults(browser, RULES[name])
+            problems = [said for said in browser.problems if "No available adapters" not in said]
             return Seen(found, width, outside, problems)
 
         yield see
@@ -143,7 +146,7 @@ def look(rules: str | None) -> Iterator[Callable[[str], Seen]]:
     running.server_close()
 
 
-@pytest.mark.parametrize("page", pages())
+@of_every_page
 def test_no_page_keeps_anybody_out(look, rules, page):
     if rules is None:
         pytest.skip("axe-core could not be fetched, so accessibility is not checked")
@@ -151,14 +154,14 @@ def test_no_page_keeps_anybody_out(look, rules, page):
     assert not found, f"{len(found)} faults\n" + "\n".join(found[:20])
 
 
-@pytest.mark.parametrize("page", pages())
+@of_every_page
 def test_no_page_scrolls_sideways_on_a_phone(look, page):
     seen = look(page)
     assert not seen.outside, "\n".join(seen.outside)
     assert seen.width <= PHONE[0]
 
 
-@pytest.mark.parametrize("page", pages())
+@of_every_page
 def test_no_page_complains_to_its_console(look, page):
     assert not look(page).problems
 

@@ -1,7 +1,15 @@
-"""What the site is made of, before it is built: cards, archives from npm, the one page that is printed."""
+"""What the site is made of, before it is built: cards, archives from npm, the one page that is printed.
+
+And that nobody takes a site for checked of which a part was not looked at.
+"""
 
 import hashlib
+import os
 import re
+import shutil
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
@@ -114,3 +122,41 @@ def test_without_a_browser_it_is_said_what_is_missing(site, monkeypatch):
     monkeypatch.setattr(paper.shutil, "which", lambda name: None)
     with pytest.raises(FileNotFoundError, match="chromium"):
         paper.write(site / "book.pdf", site, ["book/one"])
+
+
+# ---------------------------------------------------------------- what nobody looked at
+
+LOOKS = """
+    import pytest
+
+    @pytest.mark.site
+    @pytest.mark.skipif(True, reason="chromium is missing")
+    def test_a_page():
+        pass
+
+    @pytest.mark.site
+    def test_another():
+        pytest.skip("axe-core could not be fetched")
+
+    @pytest.mark.skipif(True, reason="no site")
+    def test_else():
+        pass
+"""
+
+
+@pytest.mark.parametrize("in_ci, workers", [("true", "1"), ("", "0")])
+def test_in_ci_nothing_of_the_site_is_skipped_and_elsewhere_it_is_said_aloud(tmp_path, in_ci, workers):
+    for name in ("pyproject.toml", "tests/conftest.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "tests" / "test_looks.py").write_text(textwrap.dedent(LOOKS))
+    command = [sys.executable, "-m", "pytest", "-n", workers, "tests"]
+    environment = os.environ | {"CI": in_ci, "COLUMNS": "120"}
+    ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    if in_ci:
+        assert ran.returncode == 1 and re.search(r"1 failed, 1 skipped.*, 1 error in", ran.stdout), ran.stdout
+        assert "Not skipped, for CI=true: Skipped: axe-core could not be fetched" in ran.stdout
+    else:
+        assert ran.returncode == 0 and "3 skipped" in ran.stdout, ran.stdout
+        loud = ran.stdout.partition("THE SITE IS NOT FULLY CHECKED: 2 skipped")[2]
+        assert "chromium is missing" in loud and "axe-core could not be fetched" in loud and "no site" not in loud

@@ -1,7 +1,7 @@
 // A model that `lfdm export-onnx` wrote, run by ONNX Runtime: image + label -> video. Knows nothing of any page.
 
 import { standardNormal } from "./noise.mjs";
-import { guided, sample } from "./sampler.mjs";
+import { guided, guidedUntil, sample } from "./sampler.mjs";
 
 export const KIND = "LFDM for the browser", FORMAT_VERSION = 2;
 
@@ -59,14 +59,17 @@ export class Model {
     return answer;
   }
 
-  // image: Float32Array (3, s, s) in [0, 1]; numbers: one each of the model's, NaN where not given; seen(i, motion) is
-  // told of the motion after each step. Answers {video, flow, occlusion}, or null where `seen` has ended it.
-  async generate({ image, label, numbers, scale, steps, seed, fast = false, seen = () => false }) {
-    const { description } = this, { null_label } = description;
+  // image: Float32Array (3, s, s) in [0, 1]; numbers: one each of the model's, NaN where not given; guidedSteps: in how
+  // many of the steps guidance counts, the others take one pass; seen(i, motion) is told of the motion after each step.
+  // Answers {video, flow, occlusion}, or null where `seen` has ended it.
+  async generate({ image, label, numbers, scale, steps, guidedSteps = steps, seed, fast = false, seen = () => false }) {
+    const { description } = this, { null_label, usable_steps } = description;
+    const until = guidedUntil(usable_steps, steps, guidedSteps);
     const features = await this.run("encoder", image);
     const z0 = features.at(-1), nothing = numbers.map(() => NaN);
-    const twoPasses = (x, t) => guided(scale, () => this.pass("denoiser", x, t, z0, label, numbers),
-                                              () => this.pass("denoiser", x, t, z0, null_label, nothing));
+    const scaleAt = (t) => (scale && t < until ? 1 : scale); // at 0 the label is heard in no step
+    const twoPasses = (x, t) => guided(scaleAt(t), () => this.pass("denoiser", x, t, z0, label, numbers),
+                                                   () => this.pass("denoiser", x, t, z0, null_label, nothing));
     const onePass = (x, t) => this.pass("fast", x, t, z0, label, [...numbers, scale]);
     const x0 = await sample({
       description, steps, noise: standardNormal(seed, this.motionNumbers), denoise: fast ? onePass : twoPasses,

@@ -60,11 +60,12 @@ class Page {
   // Dials for what this model can be told.
   describe(description) {
     this.description = checkDescription(description);
-    const { labels, numbers, guidance_scale, usable_steps, fast } = description;
+    const { labels, numbers, guidance_scale, usable_steps, fast, quick } = description;
     this.label = choice(labels.map((name, i) => [i, name]), labels.length - 1);
     const counts = STEPS.filter((count) => count <= usable_steps).map((count) => [count, count]);
     const few = fast ? [["fast", `${fast.steps}, by the fast network`]] : [];
-    this.steps = choice([...few, ...counts], fast ? "fast" : FEW);
+    if (quick) few.push(["quick", `${quick[0]}, the first ${quick[1] > 1 ? `${quick[1]} ` : ""}guided`]);
+    this.steps = choice([...few, ...counts], few[0]?.[0] ?? FEW);
     this.numbers = numbers.map(({ name, low, high }) => {
       const value = [0, 1].find((plain) => low <= plain && plain <= high) ?? low;
       return dial(name, { low, high, step: 0.01, value, any: true });
@@ -181,11 +182,11 @@ class Page {
   }
 
   ask() {
-    const fast = this.steps.value === "fast";
-    const steps = fast ? this.description.fast.steps : Number(this.steps.value);
+    const way = this.steps.value, fast = way === "fast", plain = fast ? this.description.fast.steps : Number(way);
+    const [steps, guidedSteps] = way === "quick" ? this.description.quick : [plain, plain];
     this.asked = {
       image: this.image, label: Number(this.label.value), numbers: this.numbers.map((one) => one.value),
-      scale: this.guidance.value, steps, seed: Number(this.seed.value), fast,
+      scale: this.guidance.value, steps, guidedSteps, seed: Number(this.seed.value), fast,
     };
     this.set({ busy: true, stoppable: true });
     this.worker.postMessage({ ask: "generate", ...this.asked });

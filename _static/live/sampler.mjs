@@ -66,6 +66,11 @@ export async function guided(scale, conditional, unconditional) {
   return nothingAsked.map((value, i) => value + scale * (asked[i] - value));
 }
 
+// The least noisy step with guidance where it counts in so many of the steps, the noisiest; 0: in all of them.
+export function guidedUntil(numSteps, steps, guidedSteps) {
+  return guidedSteps >= steps ? 0 : timesteps(numSteps, steps)[guidedSteps - 1];
+}
+
 // Denoise `noise` in as many steps as asked. `denoise(x, t)` answers; `seen(i, x0, x)` is told of each step's estimate,
 // and of x after it, and may end it all by answering true: then there is no result. `draw()` gives noise for samplers
 // that throw dice: "ddpm", and "ddim" with an eta above 0.
