@@ -44,18 +44,17 @@ lint: $(ENV) ## ruff
 
 unit: $(ENV) ## tests of the library and of the repository, and HOSTILE=150 broken or odd inputs
 	OMP_NUM_THREADS=1 $(TOOK) unit/tests $(PY) -m pytest -n $(WORKERS) --dist loadfile \
-		-m 'not site and not solutions and not hostile and not assignments' tests
+		-m 'not site and not hostile and not assignments' tests
 	$(TOOK) hostile $(PY) -m pytest -m hostile tests/hostile --hostile $(HOSTILE)
 
 assignments: $(ENV) ## problem sets: right and wrong answers are marked, a course is handed out and comes back
-	OMP_NUM_THREADS=1 $(TOOK) assignments $(PY) -m pytest -n $(WORKERS) --dist loadgroup -m assignments tests
+	OMP_NUM_THREADS=1 $(TOOK) assignments $(PY) -m pytest -n $(WORKERS) --dist loadfile -m assignments tests
 
 pairs: $(ENV) ## do notebooks and their .py say the same?
 	$(PY) -m pytest tests/test_house.py -k pair
 
 notebooks: $(ENV) ## run every chapter, compare with its stored outputs, and run its solutions
-	$(TOOK) chapters $(PY) -m pytest --nbval chapters
-	OMP_NUM_THREADS=1 $(TOOK) solutions $(PY) -m pytest -n $(WORKERS) -m solutions tests/test_chapters.py
+	OMP_NUM_THREADS=1 $(TOOK) chapters $(PY) -m pytest -n $(WORKERS) --nbval --solutions chapters
 
 site-assets: $(ENV) ## the model and ONNX Runtime for the book's live page, into _build/live
 	$(TOOK) book/assets $(PY) -m webpage.assets
@@ -63,7 +62,7 @@ site-assets: $(ENV) ## the model and ONNX Runtime for the book's live page, into
 book: $(ENV) ## build the book to _build/html, warnings are errors; without a network its live page shows recorded videos
 	-@$(MAKE) --no-print-directory site-assets
 	$(TOOK) book/build $(PY) -m jupyter book build . --config jupyter-book.yml -W -n --keep-going
-	$(TOOK) book/pages $(PY) -m pytest -rs -n $(WORKERS) --dist loadfile -m site tests/test_site*.py tests/test_live_page.py
+	$(TOOK) book/pages $(PY) -m pytest -rs -n $(WORKERS) --dist loadscope -m site tests/test_live_page.py tests/test_site*.py
 
 pdf: $(ENV) ## print the built book, as one PDF, to _build/book.pdf
 	$(PY) -m webpage.paper

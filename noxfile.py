@@ -13,7 +13,7 @@ nox.options.default_venv_backend = "uv"
 nox.options.sessions = ["types", "spelling", "dist"]
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-UNIT = ("pytest", "-m", "not site and not solutions and not hostile and not assignments", "tests")
+UNIT = ("pytest", "-m", "not site and not hostile and not assignments", "tests")
 
 IMPORT_ALL = """
 import importlib, pkgutil, lfdm_lite

@@ -5,7 +5,7 @@
     # %% eps_to_v: the sign is turned -> sign
 
 that is the function asked for, what is wrong, and a word of the hint that a reader must then get. They run in the
-kernel that has run the chapter and its solutions.
+kernel that has run the chapter and its solutions: `pytest --nbval --solutions chapters`, of which `conftest.py` knows.
 """
 
 import ast
@@ -58,21 +58,38 @@ def checks(notebook: nbformat.NotebookNode) -> dict[str, str]:
     return found
 
 
-def trials(chapter: str, notebook: nbformat.NotebookNode) -> list[str]:
+def solutions(notebook: nbformat.NotebookNode) -> list[str]:
+    """The code of every folded solution."""
+    text = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    folded = re.findall(r"<details>(.*?)</details>", text, flags=re.DOTALL)
+    return [code for part in folded for code in re.findall(r"```python\n(.*?)```", part, flags=re.DOTALL)]
+
+
+def trials(chapter: str, notebook: nbformat.NotebookNode) -> dict[str, str]:
     """Code that asks each check about the right answer, wrong ones, and wrong kinds of thing; it raises what is amiss.
 
     To be run after the solutions, whose functions still have their names.
+
+    Raises:
+        ValueError: a wrong answer to what no exercise asks for.
     """
     asked = checks(notebook)
-    lines = [COMMON]
+    found = {"how checks are asked": COMMON}
     for function, check in asked.items():
-        lines.append(f"_kinds({check}, {function})")
+        found[f"{function}: right, and of wrong kinds"] = f"_kinds({check}, {function})"
     for wrong in wrong_answers(chapter):
         if wrong.exercise not in asked:
             raise ValueError(f"{chapter}: no exercise asks for {wrong.exercise}; there are {', '.join(asked)}")
         call = f"_sent_back({asked[wrong.exercise]}({wrong.exercise}), {wrong.hint!r}, {wrong.mistake!r})"
-        lines.append(f"_right = {wrong.exercise}\n{wrong.code}\n{call}\n{wrong.exercise} = _right")
-    return lines
+        code = f"_right = {wrong.exercise}\n{wrong.code}\n{call}\n{wrong.exercise} = _right"
+        found[f"{wrong.exercise}: {wrong.mistake}"] = code
+    return found
+
+
+def afterwards(chapter: str, notebook: nbformat.NotebookNode) -> dict[str, str]:
+    """What runs after a chapter, by what it is: its solutions, then `trials`."""
+    solved = {f"solution {number}": code for number, code in enumerate(solutions(notebook), start=1)}
+    return solved | trials(chapter, notebook)
 
 
 COMMON = """

@@ -1,6 +1,7 @@
 """Faces can act in part, or with a head that says nothing; by default they act as they always did."""
 
 from dataclasses import fields
+from functools import cache
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ def values(pose: Pose, part: str) -> torch.Tensor:
     return torch.stack([getattr(pose, name).flatten() for name in PARTS[part]])
 
 
+@cache
 def performed(index: int, acting: Acting, num_frames: int = 16) -> Pose:
     return perform(LABELS[index % 6], num_frames, np.random.default_rng(index), acting)
 

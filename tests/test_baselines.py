@@ -6,7 +6,6 @@ import math
 import re
 import shutil
 from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
@@ -19,7 +18,6 @@ from lfdm_lite.baselines.trivial import mean_motion, nearest_clips, repeat_frame
 from lfdm_lite.baselines.unet2d import UNet2DConfig
 from lfdm_lite.baselines.vdm import VDMCodec, VDMConfig
 from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion
-from lfdm_lite.evaluation import videos
 from lfdm_lite.files.models.weights import WithoutMemory
 from lfdm_lite.files.reading import CheckpointError
 from lfdm_lite.files.variants import construct
@@ -33,6 +31,8 @@ from lfdm_lite.training.stages.finished import load_autoencoder
 from lfdm_lite.training.stages.rehearsal import rehearse
 from lfdm_lite.training.stages.stage_two import fitting
 from lfdm_lite.unet3d import UNet3DConfig
+
+from .quick import quick_figures
 
 TINY = PRESETS["tiny"]
 LABELS = ["anger", "disgust", "fear", "happiness", "sadness", "surprise"]
@@ -482,7 +482,7 @@ def evaluated(folder, judge, out, *words):
 
 
 def test_rivals_and_what_learns_nothing_have_the_same_figures(finished, judge, tmp_path, monkeypatch):
-    monkeypatch.setattr(videos, "VideoMeasures", partial(videos.VideoMeasures, resamples=5))
+    quick_figures(monkeypatch)
     rows = {
         "vdm": evaluated(finished / "vdm", judge, tmp_path / "vdm.json"),
         "mean": evaluated(finished / "lfdm", judge, tmp_path / "mean.json", "--against", "mean_motion"),

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="limits of time and memory need forks"),
 ]
 SHORT = "ps2_warping"
-WITH_NBGRADER = ("by_the_book", "blank", "first_half", "wrong_0")
+WITH_NBGRADER = ("by_the_book", "first_half", "wrong_0")  # the other half is blank
 
 
 def chosen(config) -> list[str]:
@@ -31,26 +31,27 @@ def chosen(config) -> list[str]:
 
 
 def pytest_generate_tests(metafunc):
-    metafunc.parametrize("name", chosen(metafunc.config))
+    metafunc.parametrize("name", chosen(metafunc.config), scope="module")
 
 
-@pytest.fixture
-def lesson(name, tmp_path):
-    """A set, its course directory, the notebook handed out, and the class."""
+@pytest.fixture(scope="module")
+def lesson(name, tmp_path_factory):
+    """A set, its course directory, the notebook handed out, the class, and a file that nobody may touch."""
+    top = tmp_path_factory.mktemp("lesson")
     (path,) = (path for path in SETS if path.stem == name)
     problem_set = read_set(path)
-    (released,) = make_course(tmp_path / "course", [path.with_suffix(".ipynb")])
-    sentinel = tmp_path / "of_no_value"
+    (released,) = make_course(top / "course", [path.with_suffix(".ipynb")])
+    sentinel = top / "of_no_value"
     sentinel.write_text("as it was")
     assert handed_out(released, problem_set)
-    return problem_set, released, class_of_twenty(problem_set, sentinel), sentinel
+    return problem_set, top / "course", released, class_of_twenty(problem_set, sentinel), sentinel
 
 
 def test_twenty_submissions_get_their_marks(lesson, tmp_path):
-    problem_set, released, students, sentinel = lesson
+    problem_set, course, released, students, sentinel = lesson
     for one in students:
         hand_in(one, released, tmp_path / "in" / one.student / f"{problem_set.name}.ipynb")
-    source = tmp_path / "course" / "source" / problem_set.name / f"{problem_set.name}.ipynb"
+    source = course / "source" / problem_set.name / f"{problem_set.name}.ipynb"
     limits = {"seconds": LIMITS.seconds, "megabytes": LIMITS.megabytes}
     Grade(source, (tmp_path / "in",), out=tmp_path / "marks", workers=2, **limits).run()
     assert len(students) == 20
@@ -63,8 +64,8 @@ def test_twenty_submissions_get_their_marks(lesson, tmp_path):
 
 
 def test_nbgrader_gives_the_same_marks(lesson, tmp_path):
-    problem_set, released, students, _ = lesson
-    course, few = tmp_path / "course", [one for one in students if one.student in WITH_NBGRADER]
+    problem_set, course, released, students, _ = lesson
+    few = [one for one in students if one.student in WITH_NBGRADER]
     for one in few:
         place = course / "submitted" / one.student / problem_set.name / f"{problem_set.name}.ipynb"
         hand_in(one, released, place)

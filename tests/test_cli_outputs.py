@@ -16,6 +16,7 @@ from lfdm_lite.cli import main
 from lfdm_lite.commands.common import pick_device
 from lfdm_lite.files.media import read_video
 
+from .quick import quick_figures
 from .test_cli import QUICK, fails, shipped, workplace  # noqa: F401
 from .test_pipeline import LABELS
 
@@ -28,6 +29,11 @@ def nothing_is_computed(monkeypatch, request):
     if "works" not in request.node.name:
         for name in ("pipeline.LFDM.generate", "evaluation.tables.collect", "training.planning.plans.plan_stage"):
             monkeypatch.setattr(f"lfdm_lite.{name}", lambda *_, **__: pytest.fail("computed first"))
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    quick_figures(monkeypatch)
 
 
 def content(folder: str | Path) -> dict[str, bytes]:
@@ -226,29 +232,25 @@ def judge():
     return network.save("judge")
 
 
-def test_an_evaluation_of_both_stages_works(judge):
-    words = f"--judge {judge} --clips 12 --steps 2 --guidance-scale 2 --device cpu --out e.json --quiet"
-    assert main(["evaluate", os.environ["LFDM_CHECKPOINT"], *words.split()]) == 0
-    figures = json.loads(Path("e.json").read_text())
-    assert set(figures) == {"measured", "stage_one", "stage_two"} and figures["measured"]["steps"] == 2
-    assert figures["stage_two"]["label_accuracy_generated"]["n"] == 12
-
-
-def test_what_is_read_as_asked_works_with_the_judge_of_faces_and_the_first_one_beside_it(judge):
+def test_an_evaluation_of_both_stages_works_with_the_judge_of_faces_and_the_first_one_beside_it(judge):
+    """Eight clips are the fewest for two halves."""
     from lfdm_lite import VideoClassifier
 
     of_anger = VideoClassifier.load(judge)
     torch.nn.init.constant_(of_anger.classify.bias[:1], 1e4)  # it reads anger in everything
     folder = of_anger.save("of_anger")
-    words = ["evaluate", os.environ["LFDM_CHECKPOINT"], "--judge", str(judge), "--stage", "two", "--clips", "12"]
-    words += "--steps 2 --device cpu --quiet --out e.json".split()
+    words = ["evaluate", os.environ["LFDM_CHECKPOINT"], "--judge", str(judge), "--clips", "8", "--steps", "2"]
+    words += "--guidance-scale 2 --device cpu --out e.json --quiet".split()
     found = []
-    for more in ([], ["--judge-of-faces", str(folder)]):
+    for more in ([], ["--judge-of-faces", str(folder), "--stage", "two"]):
         assert main([*words, *more]) == 0
-        found.append(json.loads(Path("e.json").read_text())["stage_two"])
-    alone, both = found
+        found.append(json.loads(Path("e.json").read_text()))
+    assert set(found[0]) == {"measured", "stage_one", "stage_two"} and found[0]["measured"]["steps"] == 2
+    assert set(found[1]) == {"measured", "stage_two"}
+    alone, both = (figures["stage_two"] for figures in found)
+    assert alone["label_accuracy_generated"]["n"] == 8
     for name in ("generated", "real", "frame_0_repeated"):
-        assert both[f"label_accuracy_{name}"]["value"] == pytest.approx(2 / 12)
+        assert both[f"label_accuracy_{name}"]["value"] == pytest.approx(2 / 8)
         assert both[f"first_judge_label_accuracy_{name}"] == alone[f"label_accuracy_{name}"]
     assert both["frechet_generated"] == alone["frechet_generated"]
 

@@ -3,14 +3,18 @@
 import json
 import math
 import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from queue import Queue
 
 import jupytext
 import pytest
 import torch
 
-from lfdm_lite.course import confinement
+from lfdm_lite.course import confinement, marking
 from lfdm_lite.course.__main__ import Grade, notebooks
 from lfdm_lite.course.checks import hold
 from lfdm_lite.course.confinement import Limits
@@ -19,7 +23,7 @@ from lfdm_lite.course.release import CONFIG_FILE, find_sets, make_course, nbgrad
 from lfdm_lite.course.sets import SetError, read_set
 
 from .patience import HUNG
-from .small_set import ANSWER, RIGHT, WRAPS, body, write
+from .small_set import ANSWER, GIVEN, RIGHT, WRAPS, body, write
 
 pytestmark = pytest.mark.assignments
 
@@ -27,6 +31,29 @@ pytestmark = pytest.mark.assignments
 @pytest.fixture
 def shifts(tmp_path) -> Path:
     return write(tmp_path / "sets" / "ps9_shifts.ipynb", ANSWER.format(RIGHT))
+
+
+@pytest.fixture(scope="module")
+def kept() -> Iterator[Examiner]:
+    """An examiner of that set."""
+    one = Examiner([GIVEN])
+    yield one
+    one.close()
+
+
+@pytest.fixture(autouse=True)
+def one_examiner(request, monkeypatch):
+    """Every test that marks asks the same one, which a class of any size would do, too; it takes seconds to start."""
+
+    @contextmanager
+    def same(given, count):
+        assert given == (GIVEN,) and count == 1
+        ready = Queue()
+        ready.put(request.getfixturevalue("kept"))
+        yield ready
+
+    if "own_examiner" not in request.keywords:
+        monkeypatch.setattr(marking, "examiners", same)
 
 
 def marks(shifts: Path, answers: dict[str, str], before: str = "", **limits) -> dict[str, Mark]:
@@ -142,6 +169,7 @@ def test_given_data_is_a_students_own_to_change(shifts):
     assert mark.points == 3, reasons(mark)
 
 
+@pytest.mark.own_examiner
 def test_where_a_system_cannot_fork_each_exercise_has_a_process_that_ends_in_time(shifts, tmp_path, monkeypatch):
     """Taking `os.fork` away here has the plain grader go the way that it goes on Windows."""
     monkeypatch.delattr(os, "fork")
@@ -251,34 +279,58 @@ def test_a_set_reads_the_same_from_both_of_its_files(shifts):
     assert here.exercises == there.exercises and here.given == there.given
 
 
-def test_the_course_of_nbgrader_holds_no_solution_and_no_hidden_test_and_keeps_what_is_there(shifts, tmp_path):
-    course = tmp_path / "course"
-    (released,) = make_course(course, find_sets(shifts.parent))
-    text = released.read_text()
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory) -> Path:
+    """A folder with `sets`, and with a `course` in which nbgrader has marked two students; not activated."""
+    top = tmp_path_factory.mktemp("marked")
+    source = write(top / "sets" / "ps9_shifts.ipynb", ANSWER.format(RIGHT))
+    (source.parent / "figures").mkdir()
+    for name in ("ps9_shifts_row.png", "ps8_other.png"):
+        (source.parent / "figures" / name).write_bytes(b"picture")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", os.defpath)
+        make_course(top / "course", find_sets(source.parent))
+    for student, code in (("ann", ANSWER.format(RIGHT)), ("bob", body("return image.roll(dx, 1)"))):
+        write(top / "course" / "submitted" / student / source.stem / source.name, code)
+    api = nbgrader_of(top / "course")
+    assert all(api.autograde(source.stem, student)["success"] for student in ("ann", "bob"))
+    return top
+
+
+@pytest.fixture
+def course(marked, tmp_path) -> Path:
+    """One's own copy of it, with its own copy of the set."""
+    shutil.copytree(marked, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "course"
+
+
+RELEASED = Path("release", "ps9_shifts", "ps9_shifts.ipynb")
+
+
+def test_the_course_of_nbgrader_holds_no_solution_and_no_hidden_test_and_keeps_what_is_there(course):
+    sets, text = course.parent / "sets", (course / RELEASED).read_text()
     assert "raise NotImplementedError" in text and "shift(picture, 1)" in text
     assert "clamp" not in text and "HIDDEN" not in text and "one to the left" not in text
     (course / CONFIG_FILE).write_text("c = get_config()\n")
-    (course / "submitted").mkdir()
-    make_course(course, find_sets(shifts.parent))
-    assert (course / CONFIG_FILE).read_text() == "c = get_config()\n" and (course / "submitted").exists()
+    make_course(course, find_sets(sets))
+    assert (course / CONFIG_FILE).read_text() == "c = get_config()\n"
+    assert (course / "submitted" / "ann" / "ps9_shifts" / "ps9_shifts.ipynb").exists()
     with pytest.raises(SetError, match="no course directory, and not empty"):
-        make_course(shifts.parent, find_sets(shifts.parent))
+        make_course(sets, find_sets(sets))
     with pytest.raises(SetError, match="holds no problem set"):
-        find_sets(tmp_path / "course")
+        find_sets(course)
 
 
-def test_a_set_that_nbgrader_refuses_stays_handed_out_as_it_was_and_the_reason_is_told(shifts, tmp_path):
-    (released,) = make_course(tmp_path / "course", find_sets(shifts.parent))
-    (tmp_path / "course" / "submitted" / "ann" / shifts.stem).mkdir(parents=True)
-    write(tmp_path / "course" / "submitted" / "ann" / shifts.stem / shifts.name, ANSWER.format(RIGHT))
-    assert nbgrader_of(tmp_path / "course").autograde(shifts.stem, "ann")["success"]
-    before, book = released.read_text(), json.loads(shifts.read_text())
+def test_a_set_that_nbgrader_refuses_stays_handed_out_as_it_was_and_the_reason_is_told(course):
+    """One with a test more, when students have marks."""
+    path = course.parent / "sets" / RELEASED.name
+    before, book = (course / RELEASED).read_text(), json.loads(path.read_text())
     more = json.loads(json.dumps(book["cells"][-1]))
     more["metadata"]["nbgrader"]["grade_id"] = "shift-9"
-    shifts.write_text(json.dumps(book | {"cells": [*book["cells"], more]}))
-    with pytest.raises(SetError, match=f"does not release {shifts.stem}: .*[Cc]annot add or remove"):
-        make_course(tmp_path / "course", find_sets(shifts.parent))
-    assert released.read_text() == before
+    path.write_text(json.dumps(book | {"cells": [*book["cells"], more]}))
+    with pytest.raises(SetError, match=f"does not release {path.stem}: .*[Cc]annot add or remove"):
+        make_course(course, find_sets(path.parent))
+    assert (course / RELEASED).read_text() == before
 
 
 def test_where_the_system_tells_no_addresses_memory_is_not_limited_and_core_files_are(monkeypatch, tmp_path):
@@ -293,32 +345,21 @@ def test_where_the_system_tells_no_addresses_memory_is_not_limited_and_core_file
     assert resource.RLIMIT_AS not in set_to and set_to[resource.RLIMIT_CORE] == 0
 
 
-def test_a_course_is_released_by_an_environment_that_is_not_activated(shifts, tmp_path, monkeypatch):
-    monkeypatch.setenv("PATH", os.defpath)
-    (released,) = make_course(tmp_path / "course", find_sets(shifts.parent))
-    assert released.is_file()
+def test_a_course_is_released_by_an_environment_that_is_not_activated(marked):
+    assert (marked / "course" / RELEASED).is_file()
 
 
-def test_pictures_of_a_set_come_along(shifts, tmp_path):
-    (shifts.parent / "figures").mkdir()
-    for name in ("ps9_shifts_row.png", "ps8_other.png"):
-        (shifts.parent / "figures" / name).write_bytes(b"picture")
-    (released,) = make_course(tmp_path / "course", find_sets(shifts.parent))
-    assert [path.name for path in (released.parent / "figures").iterdir()] == ["ps9_shifts_row.png"]
+def test_pictures_of_a_set_come_along(marked):
+    figures = (marked / "course" / RELEASED).parent / "figures"
+    assert [path.name for path in figures.iterdir()] == ["ps9_shifts_row.png"]
 
 
-def test_what_nbgrader_gives_back_has_the_marks_and_the_reasons_and_no_hidden_test(shifts, tmp_path):
-    course = tmp_path / "course"
-    make_course(course, find_sets(shifts.parent))
-    for student, code in (("ann", ANSWER.format(RIGHT)), ("bob", body("return image.roll(dx, 1)"))):
-        write(course / "submitted" / student / shifts.stem / shifts.name, code)
+def test_what_nbgrader_gives_back_has_the_marks_and_the_reasons_and_no_hidden_test(course):
     api = nbgrader_of(course)
-    for student in ("ann", "bob"):
-        assert api.autograde(shifts.stem, student)["success"]
-        assert api.generate_feedback(shifts.stem, student)["success"]
-    given = {found["student"]: found["score"] for found in api.get_submissions(shifts.stem)}
+    given = {found["student"]: found["score"] for found in api.get_submissions("ps9_shifts")}
     assert given == {"ann": 3, "bob": 1}
-    page = (course / "feedback" / "bob" / shifts.stem / f"{shifts.stem}.html").read_text(encoding="utf-8")
+    assert api.generate_feedback("ps9_shifts", "bob")["success"]
+    page = (course / "feedback" / "bob" / "ps9_shifts" / "ps9_shifts.html").read_text(encoding="utf-8")
     assert WRAPS in page and "HIDDEN" not in page and "one to the left" not in page
 
 

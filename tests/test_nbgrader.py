@@ -20,7 +20,7 @@ from lfdm_lite.course.release import make_course, nbgrader_of
 
 from .small_set import ANSWER, RIGHT, WRAPS, body, write
 
-pytestmark = [pytest.mark.assignments, pytest.mark.xdist_group("nbgrader")]  # one course for all tests here
+pytestmark = pytest.mark.assignments
 SET = "ps9_shifts"
 WHY = "Which border does the picture get, and why?"
 COMMENT = "Which border does torch repeat?"

@@ -77,6 +77,35 @@ def test_a_difference_is_still_one(project):
     assert done.returncode == 1 and "1 failed, 3 passed" in done.stdout, done.stdout
 
 
+EXERCISE = """def half(x):
+    ...
+
+def check_half(answer):
+    right = answer(6) == 3
+    return "solved" if right else f"not yet: half of 6 is not {answer(6)}"
+
+print(check_half(half))"""
+SOLUTION = "<details><summary>Solution</summary>\n\n```python\ndef half(x):\n    return x / seen\n```\n\n</details>"
+WRONG = "# %% half: a third -> not 2.0\ndef half(x):\n    return x / 3\n"
+
+
+@pytest.mark.parametrize(("wrong", "found"), [(WRONG, "9 passed"), (WRONG.replace("/ 3", "/ 2"), "1 failed, 8 passed")])
+def test_solutions_run_in_the_kernel_of_their_chapter_and_wrong_answers_are_sent_back(project, wrong, found):
+    """A wrong answer that a check takes for right fails."""
+    for name in ("exercises.py", "wrong_answers/00_a.py"):
+        (project / "tests" / name).parent.mkdir(exist_ok=True)
+    shutil.copy(ROOT / "tests" / "exercises.py", project / "tests")
+    (project / "tests" / "wrong_answers" / "00_a.py").write_text(wrong)
+    exercise = nbformat.v4.new_code_cell(EXERCISE, metadata={"tags": ["exercise"]}, execution_count=5)
+    exercise.outputs = [nbformat.v4.new_output("stream", name="stdout", text="not yet: half of 6 is not None\n")]
+    path = project / "chapters" / "00_a.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells += [exercise, nbformat.v4.new_markdown_cell(SOLUTION)]
+    nbformat.write(notebook, path)
+    done = run(project, "--solutions", "chapters/00_a.ipynb")
+    assert found in done.stdout and done.returncode == ("failed" in found), done.stdout
+
+
 # ---------------------------------------------------------------- pictures
 
 SAME, OTHER = 90, 190

@@ -52,9 +52,12 @@ def environment(tmp_path_factory):
 @pytest.fixture(scope="module")
 def minutes(environment):
     """One and a half, or more on a machine that is slow or has other work: importing everything tells how much."""
-    began = time.monotonic()
-    subprocess.run([sys.executable, "-c", "import launch.short.parts"], cwd=ROOT, check=True)
-    return round(min(6.0, max(1.5, (time.monotonic() - began) / 2)), 2)  # to two digits, as the command is told
+    took = []
+    for _ in range(2):  # the first one may read everything from the disk
+        began = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import launch.short.parts"], cwd=ROOT, check=True)
+        took.append(time.monotonic() - began)
+    return round(min(6.0, max(1.5, min(took) / 2)), 2)  # to two digits, as the command is told
 
 
 class Whole(NamedTuple):
@@ -145,7 +148,8 @@ def test_weights_that_were_cut_are_put_together_again(whole, tmp_path):
 def test_a_run_that_is_asked_to_end_leaves_what_it_has(tmp_path, environment, minutes):
     out = tmp_path / "out"
     run = subprocess.Popen(command(out, 3 * minutes), env=environment, stdout=subprocess.PIPE, text=True)
-    until(lambda: run.poll() is not None or (tmp_path / "out.work" / "ae" / "log.csv").is_file())
+    log = tmp_path / "out.work" / "ae" / "log.csv"  # with a row: before, there may be nothing to save, or nobody to ask
+    until(lambda: run.poll() is not None or (log.is_file() and len(log.read_text().splitlines()) > 1))
     run.terminate()
     said, _ = run.communicate(timeout=HUNG)
     assert run.returncode == 143, said

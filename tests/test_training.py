@@ -40,8 +40,9 @@ def assert_same_weights(a, b):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
+def undisturbed(tmp_path_factory, drawn):
     folder = tmp_path_factory.mktemp("runs")
+    (folder / "cache").symlink_to(drawn)
     return folder, train_autoencoder(TINY.autoencoder, folder / "ae")
 
 
@@ -53,7 +54,7 @@ def test_a_run_leaves_its_model_log_and_recipe(undisturbed):
     assert sorted(p.name for p in (folder / "ae" / "checkpoints").iterdir()) == ["step_0000004", "step_0000008"]
 
 
-def test_killed_in_the_middle_of_a_write_it_goes_on_from_the_last_whole_checkpoint(undisturbed, tmp_path):
+def test_killed_in_the_middle_of_a_write_it_goes_on_from_the_last_whole_checkpoint(undisturbed, runs):
     folder, expected = undisturbed
     code = """
 import os, signal, sys
@@ -69,16 +70,16 @@ def half_a_save(state, file):
 saving.torch.save = half_a_save
 train_autoencoder(PRESETS["tiny"].autoencoder, __import__("pathlib").Path(sys.argv[1]))
 """
-    run = subprocess.run([sys.executable, "-c", code, str(tmp_path / "ae")], capture_output=True, timeout=HUNG)
+    run = subprocess.run([sys.executable, "-c", code, str(runs / "ae")], capture_output=True, timeout=HUNG)
     assert run.returncode == -signal.SIGKILL, run.stderr.decode()
-    assert list((tmp_path / "ae" / "checkpoints").glob(".writing-*")), "the kill came too early to test anything"
-    resumed = train_autoencoder(TINY.autoencoder, tmp_path / "ae", resume=True)
+    assert list((runs / "ae" / "checkpoints").glob(".writing-*")), "the kill came too early to test anything"
+    resumed = train_autoencoder(TINY.autoencoder, runs / "ae", resume=True)
     assert_same_weights(resumed, expected)
-    assert losses(tmp_path / "ae") == pytest.approx(losses(folder / "ae"))
-    assert not list((tmp_path / "ae" / "checkpoints").glob(".writing-*"))
+    assert losses(runs / "ae") == pytest.approx(losses(folder / "ae"))
+    assert not list((runs / "ae" / "checkpoints").glob(".writing-*"))
 
 
-def test_asked_to_stop_it_saves_and_says_how_to_go_on(undisturbed, tmp_path):
+def test_asked_to_stop_it_saves_and_says_how_to_go_on(undisturbed, runs):
     folder, expected = undisturbed
     code = """
 import os, pathlib, signal, sys
@@ -96,11 +97,11 @@ try:
 except loop.Stopped as stop:
     print(stop)
 """
-    command = [sys.executable, "-c", code, str(tmp_path / "ae")]
+    command = [sys.executable, "-c", code, str(runs / "ae")]
     run = subprocess.run(command, capture_output=True, text=True, timeout=HUNG)
     assert "stopped after step 3 of 8; go on with --resume" in run.stdout, run.stderr
-    assert_same_weights(train_autoencoder(TINY.autoencoder, tmp_path / "ae", resume=True), expected)
-    assert losses(tmp_path / "ae") == pytest.approx(losses(folder / "ae"))
+    assert_same_weights(train_autoencoder(TINY.autoencoder, runs / "ae", resume=True), expected)
+    assert losses(runs / "ae") == pytest.approx(losses(folder / "ae"))
 
 
 def test_a_run_is_not_overwritten_nor_resumed_with_other_settings(undisturbed):
@@ -226,11 +227,11 @@ def test_the_learning_rate_rises_then_falls_to_zero():
     assert max(rates) == rates[10] == optim.learning_rate and rates[100] == pytest.approx(0)
 
 
-def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_batch(tmp_path):
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_batch(runs):
     config = replace(TINY.autoencoder, gradient_weight=1e39)  # more than float32 holds
     with pytest.raises(FloatingPointError, match="is inf in step 0; the batch is in"):
-        train_autoencoder(config, tmp_path / "ae")
-    assert os.path.getsize(tmp_path / "ae" / "bad_batch.pt") > 0
+        train_autoencoder(config, runs / "ae")
+    assert os.path.getsize(runs / "ae" / "bad_batch.pt") > 0
 
 
 def test_both_stages_train_on_a_folder_of_mp4_gif_and_frame_folders(tmp_path):
@@ -259,22 +260,22 @@ def test_both_stages_train_on_a_folder_of_mp4_gif_and_frame_folders(tmp_path):
     assert model.generate(torch.rand(3, 32, 32), "calm", steps=2, seed=0, progress=False).video.isfinite().all()
 
 
-def test_a_run_may_start_from_the_weights_of_another_where_they_fit(undisturbed, tmp_path, capsys):
+def test_a_run_may_start_from_the_weights_of_another_where_they_fit(undisturbed, runs, capsys):
     folder, finished = undisturbed
     slowly = replace(TINY.autoencoder.optim, steps=1, warmup=10**6)
     config = replace(TINY.autoencoder, init=str(folder / "ae"), optim=slowly)
-    again = train_autoencoder(config, tmp_path / "again")
+    again = train_autoencoder(config, runs / "again")
     for name, value in finished.named_parameters():  # a rate of next to nothing, and the average of one step
         torch.testing.assert_close(again.state_dict()[name], value, rtol=0, atol=1e-3)
     assert "starts from" not in capsys.readouterr().err, "all fits: there is nothing to say"
-    assert "init" in json.loads((tmp_path / "again" / "recipe.json").read_text())["clips"]
+    assert "init" in json.loads((runs / "again" / "recipe.json").read_text())["clips"]
 
     wider = replace(config, model=replace(config.model, num_regions=4))
-    train_autoencoder(wider, tmp_path / "wider")
+    train_autoencoder(wider, runs / "wider")
     said = capsys.readouterr().err
     assert "starts from" in said and "fresh stay" in said and "regions.to_logits" in said
 
-    fresh = Engine(config, tmp_path / "none")
+    fresh = Engine(config, runs / "none")
     with pytest.raises(CheckpointError, match="no tensor of its autoencoder"):
         start_from(nn.Linear(3, 2), str(folder / "ae"), "autoencoder", fresh)
     with pytest.raises(CheckpointError, match="no denoiser"):
@@ -306,14 +307,14 @@ def test_a_narrower_network_computes_nearly_what_the_wider_one_did_where_channel
     torch.testing.assert_close(narrow(x), wide(x)[:, ::2])
 
 
-def test_a_run_goes_on_without_the_folder_that_it_started_from(undisturbed, tmp_path):
-    shutil.copytree(undisturbed[0] / "ae", tmp_path / "first")
-    config = replace(TINY.autoencoder, init=str(tmp_path / "first"))
-    train_autoencoder(config, tmp_path / "run")
-    shutil.rmtree(tmp_path / "first")
+def test_a_run_goes_on_without_the_folder_that_it_started_from(undisturbed, runs):
+    shutil.copytree(undisturbed[0] / "ae", runs / "first")
+    config = replace(TINY.autoencoder, init=str(runs / "first"))
+    train_autoencoder(config, runs / "run")
+    shutil.rmtree(runs / "first")
     longer = replace(config, optim=replace(config.optim, steps=10))
-    train_autoencoder(longer, tmp_path / "run", resume=True)
-    assert list(losses(tmp_path / "run"))[-1] == 10
+    train_autoencoder(longer, runs / "run", resume=True)
+    assert list(losses(runs / "run"))[-1] == 10
 
 
 def test_a_weight_of_nothing_and_numbers_that_nobody_knows_are_refused(undisturbed, tmp_path):

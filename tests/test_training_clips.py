@@ -202,8 +202,10 @@ def test_a_run_does_not_go_on_with_other_labels_clips_or_networks(root, tmp_path
         train_decoder(decoder, runs / "decoder", resume=True)
 
 
-def test_a_run_goes_on_with_its_networks_in_another_folder(tmp_path):
+def test_a_run_goes_on_with_its_networks_in_another_folder(tmp_path, drawn):
     runs = tmp_path / "runs"
+    runs.mkdir()
+    (runs / "cache").symlink_to(drawn)
     train_autoencoder(TINY.autoencoder, runs / "ae")
     decoder = replace(TINY.decoder, checkpoint=str(runs / "ae"))
     train_decoder(decoder, runs / "decoder")

@@ -92,7 +92,7 @@ def finished(tmp_path_factory, drawn):
 
 @pytest.mark.parametrize("stage", ["autoencoder", "diffusion"])
 def test_two_processes_see_the_losses_of_one_and_either_goes_on_with_the_run_of_the_other(stage, runs):
-    frozen = dict(steps=20, batch_size=4, batch_norm="frozen", save_every=10, validate_every=20)
+    frozen = dict(steps=8, batch_size=4, batch_norm="frozen", save_every=4, validate_every=8)
     config = changed(getattr(TINY, stage), **frozen)
     if stage == "diffusion":
         train_together(1, "autoencoder", changed(TINY.autoencoder, steps=1), runs / "ae")  # weights in float64
@@ -100,13 +100,13 @@ def test_two_processes_see_the_losses_of_one_and_either_goes_on_with_the_run_of_
     one = train_together(1, stage, config, runs / "one")
     two = train_together(2, stage, config, runs / "two")
     assert json.loads((runs / "two" / "recipe.json").read_text())["versions"]["processes"] == "2"
-    assert sorted(one) == list(range(1, 21)) and one[20]["loss"] != one[19]["loss"]
-    assert worst(one, two, range(1, 21)) < 1e-6
+    assert sorted(one) == list(range(1, 9)) and one[8]["loss"] != one[7]["loss"]
+    assert worst(one, two, range(1, 9)) < 1e-6
     if stage == "autoencoder":
         return
-    shutil.rmtree(runs / "two" / "checkpoints" / "step_0000020")
+    shutil.rmtree(runs / "two" / "checkpoints" / "step_0000008")
     alone = train_together(1, stage, config, runs / "two", resume=True)
-    assert sorted(alone) == list(range(11, 21)) and worst(one, alone, alone) < 1e-6
+    assert sorted(alone) == list(range(5, 9)) and worst(one, alone, alone) < 1e-6
 
 
 def test_a_batch_in_parts_gives_the_losses_of_the_whole_batch(runs):
