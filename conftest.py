@@ -56,7 +56,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     last = {item.parent: place for place, item in enumerate(items) if hasattr(item, "test_outputs")}
     for chapter, place in reversed(last.items()):
         kind, options = type(items[place]), defaultdict(bool)  # nbval's: without options nothing is compared
-        answers = afterwards(chapter.path.stem, chapter.nb).items()
+        answers = afterwards(chapter.path.stem, chapter.nb)
         items[place + 1 : place + 1] = [
             kind.from_parent(chapter, name=name, cell_num=number, cell=new_code_cell(code), options=options)
             for number, (name, code) in enumerate(answers, start=items[place].cell_num + 1)

@@ -65,31 +65,31 @@ def solutions(notebook: nbformat.NotebookNode) -> list[str]:
     return [code for part in folded for code in re.findall(r"```python\n(.*?)```", part, flags=re.DOTALL)]
 
 
-def trials(chapter: str, notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """Code that asks each check about the right answer, wrong ones, and wrong kinds of thing; it raises what is amiss.
+def trials(chapter: str, notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
+    """What is tried, and the code: each check is asked about the right answer, wrong ones and wrong kinds of thing.
 
-    To be run after the solutions, whose functions still have their names.
+    The code raises what is amiss. To be run after the solutions, whose functions still have their names.
 
     Raises:
         ValueError: a wrong answer to what no exercise asks for.
     """
     asked = checks(notebook)
-    found = {"how checks are asked": COMMON}
+    found = [("how checks are asked", COMMON)]
     for function, check in asked.items():
-        found[f"{function}: right, and of wrong kinds"] = f"_kinds({check}, {function})"
+        found.append((f"{function}: right, and of wrong kinds", f"_kinds({check}, {function})"))
     for wrong in wrong_answers(chapter):
         if wrong.exercise not in asked:
             raise ValueError(f"{chapter}: no exercise asks for {wrong.exercise}; there are {', '.join(asked)}")
         call = f"_sent_back({asked[wrong.exercise]}({wrong.exercise}), {wrong.hint!r}, {wrong.mistake!r})"
         code = f"_right = {wrong.exercise}\n{wrong.code}\n{call}\n{wrong.exercise} = _right"
-        found[f"{wrong.exercise}: {wrong.mistake}"] = code
+        found.append((f"{wrong.exercise}: {wrong.mistake}", code))
     return found
 
 
-def afterwards(chapter: str, notebook: nbformat.NotebookNode) -> dict[str, str]:
-    """What runs after a chapter, by what it is: its solutions, then `trials`."""
-    solved = {f"solution {number}": code for number, code in enumerate(solutions(notebook), start=1)}
-    return solved | trials(chapter, notebook)
+def afterwards(chapter: str, notebook: nbformat.NotebookNode) -> list[tuple[str, str]]:
+    """What runs after a chapter, each with its name: its solutions, then `trials`."""
+    solved = [(f"solution {number}", code) for number, code in enumerate(solutions(notebook), start=1)]
+    return solved + trials(chapter, notebook)
 
 
 COMMON = """

@@ -20,13 +20,12 @@ from .test_site import ROOT, SITE, pages
 from .test_site_pages import DESKTOP, FORMULAS, PHONE, SETTLED
 
 FOLDER = ROOT / "_build" / "screenshots"
-LOOKS = {  # dark, size, windows in a column
-    "desktop-light": (False, DESKTOP, 4),
-    "desktop-dark": (True, DESKTOP, 4),
-    "phone-light": (False, PHONE, 4),
-    "phone-dark": (True, PHONE, 4),
+LOOKS = {
+    f"{place}-{light}": (size, light == "dark")
+    for place, size in (("desktop", DESKTOP), ("phone", PHONE))
+    for light in ("light", "dark")
 }
-SCALE, GAP = 0.5, 10
+SCALE, GAP, HIGH = 0.5, 10, 4  # of a window, pixels between windows, windows in a column
 DOWN = """(async () => {
     const before = scrollY;
     scrollBy({ top: innerHeight, behavior: 'instant' });
@@ -47,12 +46,12 @@ def windows(browser: Chromium) -> list[Image.Image]:
             return seen
 
 
-def columns(seen: list[Image.Image], high: int) -> Image.Image:
+def columns(seen: list[Image.Image]) -> Image.Image:
     """Windows below one another, and as many columns as it takes."""
     width, height = seen[0].width + GAP, seen[0].height + GAP
-    whole = Image.new("RGB", (width * -(-len(seen) // high), height * min(high, len(seen))), "gray")
+    whole = Image.new("RGB", (width * -(-len(seen) // HIGH), height * min(HIGH, len(seen))), "gray")
     for i, picture in enumerate(seen):
-        whole.paste(picture, (i // high * width, i % high * height))
+        whole.paste(picture, (i // HIGH * width, i % HIGH * height))
     return whole
 
 
@@ -60,13 +59,13 @@ def main(*wanted: str) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     running = server(0, SITE, Plain)
     threading.Thread(target=running.serve_forever, daemon=True).start()
-    for look, (dark, size, high) in LOOKS.items():
+    for look, (size, dark) in LOOKS.items():
         with Chromium(*size, dark=dark, calm=True) as browser:
             for page in wanted or pages():
                 browser.open(f"http://127.0.0.1:{running.server_port}/{page}.html")
                 browser.until(SETTLED)
                 browser.run(FORMULAS)
-                columns(windows(browser), high).save(FOLDER / f"{Path(page).name}-{look}.jpg", quality=85)
+                columns(windows(browser)).save(FOLDER / f"{Path(page).name}-{look}.jpg", quality=85)
                 print(look, page, flush=True)
     running.shutdown()
     running.server_close()
