@@ -260,6 +260,7 @@ def draw_motion(
     num_frames: int | None = None,
     sampler: str = "dpm++",
     steps: int = 20,
+    spacing: float | int = 1,
     seed: int | list[int] = 0,
     progress: bool = False,
 ) -> Motion:
@@ -274,11 +275,13 @@ def draw_motion(
     """
     from .pipeline import clip_generators
 
-    how, count = sampling(model, num_frames, None, sampler, steps, seed), whole_number("count", count, 1)
+    how = sampling(model, num_frames, None, sampler, steps, seed, spacing=spacing)
+    count = whole_number("count", count, 1)
     seeds = how.seed * count if isinstance(how.seed, list) and len(how.seed) == 1 else how.seed
     if isinstance(seeds, list) and len(seeds) != count:
         raise ValueError(f"got {len(seeds)} seeds and {count} clips: give one seed, or as many as clips")
     size = model.image_size // model.autoencoder.config.flow_stride
     shape = (count, model.unet.config.channels, how.num_frames, size, size)
-    options = dict(sampler=sampler, steps=how.steps, generator=clip_generators(seeds, count), progress=progress)
+    options = dict(sampler=sampler, steps=how.steps, spacing=how.spacing, progress=progress)
+    options |= {"generator": clip_generators(seeds, count)}
     return model.diffusion.unpack_motion(sample(model.diffusion, denoise, shape, **options))

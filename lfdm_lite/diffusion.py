@@ -6,6 +6,7 @@ Symbols, as in Ho et al. 2020 and Salimans & Ho 2022: `alpha_bar[t] = prod (1 - 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -281,3 +282,14 @@ class GaussianDiffusion(nn.Module):
 def column(value: Float[Tensor, " b"], like: Float[Tensor, "b *d"]) -> Float[Tensor, "b *one"]:
     """One number per example, shaped (b, 1, …) to multiply `like`."""
     return value.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def draw_noise(
+    shape: tuple[int, ...], generator: torch.Generator | list[torch.Generator] | None, device: torch.device
+) -> Iterator[Float[Tensor, "..."]]:
+    """Standard normal noise without end, of `generator` or of one generator per sample."""
+    while True:
+        if isinstance(generator, list):
+            yield torch.stack([torch.randn(shape[1:], generator=g, device=g.device) for g in generator])
+        else:
+            yield torch.randn(shape, generator=generator, device=device if generator is None else generator.device)

@@ -46,18 +46,20 @@ def check_parts(autoencoder: LFAEConfig, unet: UNet3DConfig, labels: Sequence[st
         raise ValueError(f"image_size is {image_size}; these networks need a multiple of {multiple}")
 
 
-def check_quick(quick: Any, num_steps: int) -> tuple[int, int] | None:
-    """Steps, and how many of them guided, or None.
+def check_quick(quick: Any, num_steps: int) -> tuple[int, int, float] | None:
+    """Steps, how many of them guided, and their spacing, 1 if it is left out; or None.
 
     Raises:
         ValueError: they are no such numbers.
     """
     if quick is None:
         return None
-    if not isinstance(quick, list | tuple) or len(quick) != 2:
-        raise ValueError(f"quick is {quick!r}; expected two whole numbers: steps, and how many of them are guided")
-    steps = whole_number("steps of quick", quick[0], 1, num_steps)
-    return steps, whole_number("guided steps of quick", quick[1], 1, steps)
+    if not isinstance(quick, list | tuple) or len(quick) not in (2, 3):
+        raise ValueError(f"quick is {quick!r}; expected steps, how many of them are guided, and their spacing")
+    steps, guided_steps, spacing = *quick, *[1.0][len(quick) - 2 :]
+    steps = whole_number("steps of quick", steps, 1, num_steps)
+    guided_steps = whole_number("guided steps of quick", guided_steps, 1, steps)
+    return steps, guided_steps, check_spacing("spacing of quick", spacing)
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ class Sampling:
     steps: int  # network evaluations
     seed: int | list[int]  # of all clips, or one a clip
     guided_steps: int  # how many steps, the noisiest, guidance counts in
+    spacing: float  # of the steps: 1 even, above 1 shorter where it is noisy
 
 
 def sampling(
@@ -81,13 +84,14 @@ def sampling(
     seed: Any = None,
     fast: FastDenoiser | None = None,
     guided_steps: Number | None = None,
+    spacing: Number | None = None,
 ) -> Sampling:
     """How `model.generate` samples with these of its options; where one is None, the model's own or a new seed.
 
     Args:
         model: an `LFDM`, or a `Rival`.
-        steps, fast, guided_steps: None: 20 steps of the model's own network, all guided; a fast network has its own
-            number of steps, and a sampler.
+        steps, fast, guided_steps, spacing: None: 20 steps of the model's own network, all guided, evenly spaced; a
+            fast network has its own number of steps, evenly spaced, and a sampler.
 
     Raises:
         ValueError: one is out of range, or the weights are in a precision that sampling is not made for.
@@ -100,11 +104,14 @@ def sampling(
         raise ValueError(f"sampler {sampler!r} is not one of: {', '.join(SAMPLERS)}")
     usable = len(sampling_path(model.diffusion))  # an eps network does not begin at pure noise
     steps = (20 if fast is None else fast.steps) if steps is None else whole_number("steps", steps, 1, usable)
-    scale = guidance(model.guidance_scale if guidance_scale is None else guidance_scale)
+    scale = model.guidance_scale if guidance_scale is None else guidance_scale
+    scale = number_from("guidance_scale", scale, 0, MOST_GUIDANCE, "label ignored")
     if fast is not None:
         fast.check(model.unet, scale, sampler, steps)
         if guided_steps not in (None, steps):
             raise ValueError("the fast network answers with guidance built in: leave guided_steps out, or fast")
+        if spacing not in (None, 1):
+            raise ValueError("the fast network has learned evenly spaced steps: leave spacing out, or fast")
     return Sampling(
         whole_number("num_frames", model.num_frames if num_frames is None else num_frames, 1),
         scale,
@@ -112,6 +119,7 @@ def sampling(
         steps,
         int(torch.randint(2**31, ())) if seed is None else seed_values(seed),
         steps if guided_steps is None else whole_number("guided_steps", guided_steps, 1, steps),
+        1.0 if spacing is None else check_spacing("spacing", spacing),
     )
 
 
@@ -158,18 +166,24 @@ def real_number(name: str, value: Any, what: str = "a number above 0") -> float:
 
 
 MOST_GUIDANCE = 1000  # far beyond what shows anything: from some 10 on, motion tears the picture
+MOST_SPACING = 10  # likewise: all steps but the last are then where it is noisiest
 
 
-def guidance(scale: Any) -> float:
-    """A guidance scale as a float.
+def number_from(name: str, value: Any, least: int, most: int, says: str) -> float:
+    """`value` as a float from `least`, which says something, to `most`. Numbers of numpy and torch are numbers.
 
     Raises:
-        ValueError: it is no number from 0 to `MOST_GUIDANCE`.
+        ValueError: it is none, or out of bounds; names it.
     """
-    number = as_number(scale)
-    if number is None or not 0 <= number <= MOST_GUIDANCE:
-        raise ValueError(f"guidance_scale is {scale!r}; expected a number from 0 (label ignored) to {MOST_GUIDANCE}")
+    number = as_number(value)
+    if number is None or not least <= number <= most:
+        raise ValueError(f"{name} is {value!r}; expected a number from {least} ({says}) to {most}")
     return float(number)
+
+
+def check_spacing(name: str, value: Any) -> float:
+    """A spacing of steps, see `samplers.timesteps`, as a float; errors as of `number_from`."""
+    return number_from(name, value, 1, MOST_SPACING, "evenly spaced")
 
 
 def as_number(value: Any) -> int | float | None:
@@ -190,22 +204,6 @@ def as_number(value: Any) -> int | float | None:
     except (TypeError, ValueError, OverflowError):
         return None
     return number if math.isfinite(number) else None
-
-
-def prepare_images(image: Any, size: int) -> Float[Tensor, "b 3 {size} {size}"]:
-    """Read one image or several, each cut to its central square and resized to `size` pixels a side.
-
-    Raises:
-        MediaError: an image that cannot be read, named.
-        ValueError: no image was given.
-    """
-    from .files.media import crop_resize, read_image
-
-    several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
-    images = list(image) if several else [image]
-    if not images:
-        raise ValueError("no image was given")
-    return torch.stack([crop_resize(read_image(item), size) for item in images])
 
 
 def label_indices(label: Any, labels: Sequence[str]) -> Int[Tensor, " b"]:

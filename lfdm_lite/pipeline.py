@@ -20,7 +20,7 @@ from .files.loading import KIND, find_folder, read_parts
 from .files.models.cards import check_upload, model_card, write_card
 from .files.models.weights import unwrapped
 from .generated import GeneratedVideo, check_finite, clip_generators
-from .inputs import Number, check_parts, check_quick, label_indices, number_values, pair_up, prepare_images, sampling
+from .inputs import Number, check_parts, check_quick, label_indices, number_values, pair_up, sampling
 from .memory import autocast, evaluation_mode, usable_device
 from .samplers import guided, guided_until, sample
 from .unet3d import UNet3D
@@ -36,7 +36,7 @@ class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license
         labels: the name of each label; `labels[i]` names data label i.
         image_size: height and width in pixels that the model was trained at; given images are brought to it.
         guidance_scale: what `generate` uses unless told otherwise; 1 is plain conditional sampling.
-        quick: two numbers: steps, and how many of them guided, that were measured to serve this model as well as 20
+        quick: steps, how many of them guided, and their spacing, that were measured to serve this model as well as 20
             guided ones; `generate(fast=True)` takes them where there is no fast network. None: nobody measured.
 
     Raises:
@@ -87,6 +87,7 @@ class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license
         sampler: str = "dpm++",
         steps: Number | None = None,
         guided_steps: Number | None = None,
+        spacing: Number | None = None,
         seed: Any = None,
         fast: bool = False,
         precision: str | None = None,
@@ -113,6 +114,8 @@ class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license
                 20, or those of the fast network.
             guided_steps: in how many of the steps, the noisiest, guidance counts, from 1; the others cost half as much.
                 None: in all. Four steps of which one is guided are five passes, where the default takes forty.
+            spacing: of the steps, at least 1; None: 1, evenly. Above 1 they are shorter where it is noisy, which keeps
+                more of the variety of seeds where steps are few.
             seed: the same gives the same clips; or a sequence, one a clip; None draws one from torch's generator.
             fast: take the model's fast network, see `model.fast`, which needs fewer passes and one a step; or, where it
                 has none and no steps or sampler are given, as few steps as serve it as well, see `model.quick`.
@@ -131,8 +134,8 @@ class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license
         Source: LFDM, inference.
         """
         computing = autocast(precision, self.device)
-        network, steps, guided_steps = self.way(fast, sampler, steps, guided_steps)
-        how = sampling(self, num_frames, guidance_scale, sampler, steps, seed, network, guided_steps)
+        network, *path = self.way(fast, sampler, steps, guided_steps, spacing)
+        how = sampling(self, num_frames, guidance_scale, sampler, path[0], seed, network, *path[1:])
         num_frames, scale, steps, seed = how.num_frames, how.guidance_scale, how.steps, how.seed
         label = self.label_indices(label)
         numbers = number_values(self.unet.config.numbers, {"strength": strength, "turn": turn})
@@ -146,7 +149,7 @@ class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license
             features = self.autoencoder.encode(source)
             size = self.image_size // self.autoencoder.config.flow_stride
             shape = (len(source), self.unet.config.channels, num_frames, size, size)
-            until = guided_until(self.diffusion, steps, how.guided_steps)
+            until = guided_until(self.diffusion, steps, how.guided_steps, how.spacing)
             denoise = network.at_scale if network else partial(guided, self.unet, until=until)
             x0 = sample(
                 self.diffusion,
@@ -154,6 +157,7 @@ class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license
                 shape,
                 sampler=how.sampler,
                 steps=steps,
+                spacing=how.spacing,
                 generator=clip_generators(seed, len(source)),
                 progress=progress,
             )
@@ -180,6 +184,8 @@ class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license
             MediaError: an image that cannot be read, named.
             ValueError: no image was given.
         """
+        from .files.media import prepare_images  # readers of pictures and films load when the first one is read
+
         return prepare_images(image, self.image_size)
 
     # ------------------------------------------------------------ saving and loading

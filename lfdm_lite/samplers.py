@@ -6,7 +6,7 @@ lambda = log(alpha / sigma).
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import singledispatch
 from itertools import pairwise
 
@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .diffusion import Denoiser, GaussianDiffusion, column
+from .diffusion import Denoiser, GaussianDiffusion, column, draw_noise
 from .memory import quantiles
 
 Denoise = Callable[[Tensor, Tensor], Tensor]  # (x (b …), t (b,)) -> the network's answer (b …)
@@ -147,13 +147,13 @@ def guided(
     return denoise
 
 
-def guided_until(diffusion: GaussianDiffusion, steps: int, guided_steps: int) -> int:
+def guided_until(diffusion: GaussianDiffusion, steps: int, guided_steps: int, spacing: float | int = 1) -> int:
     """`until` of `guided` where guidance shall count in so many of the steps, the noisiest; 0: in all of them.
 
     Where motion is still noise, guidance decides what will move; the last steps give it its shape, and do as well
     without (`assets/runs/few_steps`).
     """
-    return 0 if guided_steps >= steps else sampling_path(diffusion, steps)[guided_steps - 1]
+    return 0 if guided_steps >= steps else sampling_path(diffusion, steps, spacing=spacing)[guided_steps - 1]
 
 
 def dynamic_threshold(x0: Float[Tensor, "b *d"], quantile: float, floor: float = 1.0) -> Float[Tensor, "b *d"]:
@@ -192,17 +192,23 @@ def estimate(
     return x0, eps
 
 
-def timesteps(num_steps: int, steps: int) -> list[int]:
-    """`steps` of the steps 0 to num_steps - 1, evenly spaced and descending, from pure noise at num_steps - 1.
+def timesteps(num_steps: int, steps: int, spacing: float | int = 1) -> list[int]:
+    """`steps` of the steps 0 to num_steps - 1, descending, from pure noise at num_steps - 1.
+
+    Args:
+        spacing: at least 1, which is even; above, strides begin short: i of n steps go (i / n)^spacing of the way.
 
     Raises:
-        ValueError: if `steps` is not between 1 and num_steps.
+        ValueError: if `steps` is not between 1 and num_steps, or `spacing` is below 1.
 
     Source: Lin et al. 2024, trailing spacing.
     """
     if not 1 <= steps <= num_steps:
         raise ValueError(f"steps={steps}: must be between 1 and the {num_steps} steps of the diffusion")
-    return [round(num_steps - i * num_steps / steps) - 1 for i in range(steps)]
+    if not spacing >= 1:
+        raise ValueError(f"spacing={spacing}: must be at least 1, which spaces steps evenly")
+    path = [round(num_steps - num_steps * i**spacing / steps**spacing) - 1 for i in range(steps)]
+    return [min(t, num_steps - 1 - i) for i, t in enumerate(path)]  # a stride is at least one step
 
 
 @singledispatch  # by the class of the process, which may bring a way of its own
@@ -214,6 +220,7 @@ def sample(
     *,
     sampler: str = "dpm++",
     steps: int | None = None,
+    spacing: float | int = 1,
     eta: float | int = 0.0,
     threshold: float | None = None,
     threshold_floor: float = 1.0,
@@ -231,6 +238,7 @@ def sample(
         shape: of the result, batch first.
         sampler: "ddpm", "ddim" or "dpm++".
         steps: network calls, 1 to num_steps (less the steps that `min_alpha_bar` skips); None: all of them.
+        spacing: of the steps: 1 even; above 1 shorter where it is noisy, see `timesteps`.
         eta: noise of DDIM, and of no other sampler; 0 is deterministic, 1 as noisy as DDPM.
         threshold, threshold_floor: quantile and floor of `dynamic_threshold`; None: no thresholding.
         min_alpha_bar: start at the noisiest step with this share of signal; None: 1e-3 for an eps network, else 0.
@@ -251,7 +259,7 @@ def sample(
         raise ValueError(f"sampler={sampler!r}: accepted are {', '.join(map(repr, SAMPLERS))}")
     device = diffusion.alpha_bar.device
     alpha_bar = [*diffusion.exact_alpha_bar().tolist(), 1.0]  # at index -1: clean data
-    path = [*sampling_path(diffusion, steps, min_alpha_bar), -1]
+    path = [*sampling_path(diffusion, steps, min_alpha_bar, spacing), -1]
     draws = draw_noise(shape, generator, device) if noise is None else iter(noise)
 
     x, x0_before, alpha_bar_before = next(draws).to(device), None, None
@@ -275,7 +283,7 @@ def sample(
 
 @singledispatch  # as `sample`
 def sampling_path(
-    diffusion: GaussianDiffusion, steps: int | None = None, min_alpha_bar: float | None = None
+    diffusion: GaussianDiffusion, steps: int | None = None, min_alpha_bar: float | None = None, spacing: float | int = 1
 ) -> list[int]:
     """The steps that `sample` visits, noisiest first; its arguments mean what they mean there."""
     if min_alpha_bar is None:
@@ -286,15 +294,4 @@ def sampling_path(
             f"steps={steps}: sampling starts where {min_alpha_bar:g} of the signal's variance is left (min_alpha_bar), "
             f"at step {usable - 1} of {diffusion.config.num_steps}; use at most {usable} steps"
         )
-    return timesteps(usable, usable if steps is None else steps)
-
-
-def draw_noise(
-    shape: tuple[int, ...], generator: torch.Generator | list[torch.Generator] | None, device: torch.device
-) -> Iterator[Float[Tensor, "..."]]:
-    """Standard normal noise without end, of `generator` or of one generator per sample."""
-    while True:
-        if isinstance(generator, list):
-            yield torch.stack([torch.randn(shape[1:], generator=g, device=g.device) for g in generator])
-        else:
-            yield torch.randn(shape, generator=generator, device=device if generator is None else generator.device)
+    return timesteps(usable, usable if steps is None else steps, spacing)

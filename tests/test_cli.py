@@ -79,18 +79,20 @@ def test_without_out_the_video_is_in_out_gif(tmp_path, capsys):
 
 def test_a_model_that_says_how_few_steps_serve_it_is_asked_in_these_unless_others_are_given(broken, monkeypatch):
     config = json.loads((broken / "config.json").read_text())
-    (broken / "config.json").write_text(json.dumps(config | {"quick": [3, 1]}))
-    asked = []
-    real = LFDM.generate
-    monkeypatch.setattr(
-        LFDM, "generate", lambda self, *given, **how: asked.append((how["steps"], how["guided_steps"], how["fast"]))
-        or real(self, *given, **how)
-    )  # fmt: skip
+    (broken / "config.json").write_text(json.dumps(config | {"quick": [3, 1, 1.5]}))
+    asked, real = [], LFDM.generate
+
+    def spy(self, *given, **how):
+        asked.append(tuple(how[name] for name in ("steps", "guided_steps", "spacing")))
+        return real(self, *given, **how)
+
+    monkeypatch.setattr(LFDM, "generate", spy)
     command = f"generate face.png --label fear --seed 0 --quiet --device cpu --checkpoint {broken}"
-    for more in ("", "--fast", "--steps 2", "--guided-steps 1", "--sampler ddim", "--mix fear=0.5,anger=0.5"):
+    ways = ("", "--fast", "--steps 2", "--guided-steps 1", "--spacing 2", "--sampler ddim", "--mix fear=0.5,anger=0.5")
+    for more in ways:
         words = [word for word in command.split() if "mix" not in more or word not in ("--label", "fear")]
         assert main([*words, *more.split()]) == 0
-    assert asked == [(3, 1, False), (3, 1, False), (2, 2, False), (20, 1, False), (20, 20, False)]
+    assert asked == [(3, 1, 1.5), (3, 1, 1.5), (2, 2, 1), (20, 1, 1), (20, 20, 2), (20, 20, 1)]
     assert main([*command.split(), "--fast", "--steps", "2"]) == 2, "no fast network is there to take them"
 
 

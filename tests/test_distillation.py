@@ -272,6 +272,7 @@ def test_the_fast_network_is_read_when_asked_for_and_moves_with_its_model(fast_f
         (dict(guidance_scale=0.2), "guidance_scale is 0.2; the fast network was trained from 0.5 to 4: choose"),
         (dict(guidance_scale=4.5), "guidance_scale is 4.5; the fast network was trained from 0.5 to 4: choose"),
         (dict(guided_steps=1), "answers with guidance built in: leave guided_steps out, or fast"),
+        (dict(spacing=1.5), "has learned evenly spaced steps: leave spacing out, or fast"),
         (dict(precision="fp8"), "precision is 'fp8'; expected 'bf16', or None for float32"),
     ],
 )

@@ -46,16 +46,17 @@ def test_a_seed_is_the_same_noise_in_both(seed):
 
 @pytest.mark.parametrize("num_steps", [1000, 999, 17])
 def test_steps_are_spaced_alike_with_halves_to_the_even_side(num_steps):
-    counts = list(range(1, min(num_steps, 50) + 1))
-    run = f"given.counts.map((count) => timesteps({num_steps}, count))"
-    theirs = node("sampler.mjs", "timesteps", run, counts=counts)
-    assert theirs == [timesteps(num_steps, count) for count in counts]
+    given = [(count, spacing) for count in range(1, min(num_steps, 50) + 1) for spacing in (1, 1.5, 3)]
+    run = f"given.counts.map((count) => timesteps({num_steps}, ...count))"
+    theirs = node("sampler.mjs", "timesteps", run, counts=given)
+    assert theirs == [timesteps(num_steps, *one) for one in given]
 
 
 @pytest.mark.parametrize("parameterization", ["x0", "eps"])
 def test_guidance_ends_at_the_same_step(parameterization):
     diffusion = GaussianDiffusion(DiffusionConfig(parameterization=parameterization))
-    counts = [(steps, guided_steps) for steps in (1, 4, 6, 20) for guided_steps in range(1, steps + 1)]
+    spacings, all_steps = (1, 1.75), (1, 4, 6, 20)
+    counts = [(n, guided_steps, s) for s in spacings for n in all_steps for guided_steps in range(1, n + 1)]
     run = f"given.counts.map((count) => guidedUntil({len(sampling_path(diffusion))}, ...count))"
     theirs = node("sampler.mjs", "guidedUntil", run, counts=counts)
     assert theirs == [guided_until(diffusion, *count) for count in counts]
@@ -79,14 +80,15 @@ def test_the_same_noise_is_denoised_to_the_same_data(parameterization, sampler, 
     diffusion = GaussianDiffusion(DiffusionConfig(parameterization=parameterization))
     noise = torch.randn(1, 64, generator=torch.Generator().manual_seed(3))
     denoise = guided(Toy(), torch.zeros(1, 1, 1, 1), torch.tensor([0]), float(scale))
-    ours = sample(diffusion, denoise, noise.shape, sampler=sampler, steps=7, noise=[noise], progress=False)
+    path = dict(steps=7, spacing=1.5)
+    ours = sample(diffusion, denoise, noise.shape, sampler=sampler, **path, noise=[noise], progress=False)
     description = {
         "alpha_bar": diffusion.exact_alpha_bar().tolist(),
         "usable_steps": len(sampling_path(diffusion)),
         "parameterization": parameterization,
     }
     toy = "(x, t, k) => x.map((v) => (0.1 + 0.2 * k) * v + t / 1000 - 0.2 * k)"
-    run = f"""sample({{ description: given.description, noise: Float32Array.from(given.noise), steps: 7,
+    run = f"""sample({{ description: given.description, noise: Float32Array.from(given.noise), steps: 7, spacing: 1.5,
         sampler: "{sampler}", denoise: (x, t) => guided({scale}, () => ({toy})(x, t, 1), () => ({toy})(x, t, 0)) }})"""
     theirs = node("sampler.mjs", "sample, guided", run, description=description, noise=noise[0].tolist())
     torch.testing.assert_close(torch.tensor(theirs), ours[0], atol=2e-5, rtol=2e-5)

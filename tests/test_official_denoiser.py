@@ -24,6 +24,7 @@ from lfdm_lite.official.denoiser import (
 from lfdm_lite.official.parts.configs import PublishedDiffusionConfig, PublishedUNet3DConfig, with_published
 from lfdm_lite.official.parts.diffusion import estimate, sample, sampling_path
 from lfdm_lite.official.renaming import frequencies, unet_from_official, unet_to_official
+from lfdm_lite.samplers import timesteps
 from lfdm_lite.unet3d import UNet3D, UNet3DConfig
 
 from .parity import networks, stage_two
@@ -265,6 +266,7 @@ def test_interior_steps_leave_the_noisiest_tenth_out():
     assert sampling_path(diffusion, 10, None) == [909, 818, 727, 636, 545, 454, 363, 272, 181, 90]
     assert sampling_path(diffusion, 2, None) == [666, 333]
     assert sampling_path(diffusion, None, None) == list(range(999, -1, -1))
+    assert sampling_path(diffusion, 4, None, 1.5) == timesteps(1000, 4, 1.5), "a spacing is ours"
     assert diffusion.alpha_bar[909] == pytest.approx(0.0195, abs=1e-4)  # signal that pure noise does not have
 
 

@@ -163,12 +163,16 @@ def test_guidance_counts_in_as_many_steps_as_are_asked(model, image, sampler):
 
 def test_a_model_that_says_how_few_steps_serve_it_takes_them_when_asked_to_be_fast(image, tmp_path):
     model = tiny_model()
-    model.quick = (3, 1)
+    model.quick = (3, 1, 1.5)
+    of_old = tiny_model()
+    of_old.quick = (3, 1)  # as folders have it that were written before steps had a spacing
+    assert LFDM.from_pretrained(of_old.save_pretrained(tmp_path / "old")).quick == (3, 1, 1.0)
     again = LFDM.from_pretrained(model.save_pretrained(tmp_path / "quick"))
-    assert again.quick == (3, 1) and LFDM.from_pretrained(tiny_model().save_pretrained(tmp_path / "not")).quick is None
+    assert again.quick == (3, 1, 1.5)
+    assert LFDM.from_pretrained(tiny_model().save_pretrained(tmp_path / "not")).quick is None
     how = {"seed": 0, "progress": False}
     fast = again.generate(image, "anger", fast=True, **how).video
-    assert fast.equal(model.generate(image, "anger", steps=3, guided_steps=1, **how).video)
+    assert fast.equal(model.generate(image, "anger", steps=3, guided_steps=1, spacing=1.5, **how).video)
     assert not torch.allclose(fast, again.generate(image, "anger", **how).video, atol=1e-4), "20 steps, all guided"
     with pytest.raises(ValueError, match="has no fast network"):
         again.generate(image, "anger", fast=True, steps=4, **how)
@@ -192,9 +196,9 @@ def test_labels_may_be_names_or_numbers_of_whatever_make(model, image):
 def test_numbers_may_be_of_whatever_make(model):
     makes = (int, float, np.int64, np.float32, np.array, torch.tensor, lambda number: torch.tensor([number]))
     for make in makes:
-        how = sampling(model, make(3), make(2), "ddim", make(5), make(7))
-        assert how == Sampling(3, 2.0, "ddim", 5, 7, 5)
-        assert [type(value) for value in vars(how).values()] == [int, float, str, int, int, int]
+        how = sampling(model, make(3), make(2), "ddim", make(5), make(7), spacing=make(1))
+        assert how == Sampling(3, 2.0, "ddim", 5, 7, 5, 1.0)
+        assert [type(value) for value in vars(how).values()] == [int, float, str, int, int, int, float]
 
 
 def test_images_and_labels_pair_up(model, image):
@@ -238,6 +242,8 @@ def test_training_mode_neither_matters_nor_changes(image):
         ("anger", {"steps": 2.5}, r"steps is 2.5; expected a whole number"),
         ("anger", {"guided_steps": 0}, r"guided_steps is 0; expected a whole number from 1 to 3"),
         ("anger", {"guided_steps": 4}, r"guided_steps is 4; expected a whole number from 1 to 3"),
+        ("anger", {"spacing": 0.9}, r"spacing is 0.9; expected a number from 1 \(evenly spaced\) to 10"),
+        ("anger", {"spacing": "wide"}, r"spacing is 'wide'; expected a number from 1"),
         ("anger", {"seed": "1"}, r"seed is '1'; expected a whole number"),
         ("anger", {"seed": [0, "1"]}, r"seed is '1'; expected a whole number"),
         ("anger", {"seed": []}, r"no seed was given"),
@@ -459,9 +465,10 @@ def edit_config(folder, edit):
         (lambda c: c["unet"].update(dim=True), r"unet.dim is True, expected int"),
         (lambda c: c.update(guidance_scale=1e30), r"guidance_scale is 1e\+30, expected a number from 0 to 1,000"),
         (lambda c: c.update(guidance_scale=True), r"guidance_scale is True, expected a number"),
-        (lambda c: c.update(quick=[5]), r"quick is \[5\]; expected two whole numbers: steps, and how many of them"),
+        (lambda c: c.update(quick=[5]), r"quick is \[5\]; expected steps, how many of them are guided, and their"),
         (lambda c: c.update(quick=[5, 6]), r"guided steps of quick is 6; expected a whole number from 1 to 5"),
-        (lambda c: c.update(quick="5"), r"quick is '5'; expected two whole numbers"),
+        (lambda c: c.update(quick="5"), r"quick is '5'; expected steps, how many of them"),
+        (lambda c: c.update(quick=[5, 1, 0.5]), r"spacing of quick is 0.5; expected a number from 1 \(evenly spaced\)"),
         (lambda c: c["unet"].update(heads=0), r"tensor 'unet.* has shape .*, expected .*0"),
         (lambda c: c["unet"].update(norm_groups=0), r"unet does not fit UNet3DConfig: .*norm_groups=0"),
         (lambda c: c["autoencoder"].update(num_down=10**9), r"num_down is 1000000000, expected a number from 0 to 12"),

@@ -4,10 +4,13 @@ denoiser is known.
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion
@@ -113,6 +116,43 @@ def test_all_thousand_ancestral_steps_of_diffusers():
         x = scheduler.step(perfect_network(diffusion)(x, torch.tensor([t])), t, x, generator=generator).prev_sample
     ours = sample(diffusion, perfect_network(diffusion), shape, sampler="ddpm", generator=seeded(), progress=False)
     assert_close(ours, x, rtol=1e-3, atol=1e-3)
+
+
+# Where the steps are
+
+
+@given(st.integers(1, 1000), st.integers(1, 1000), st.floats(1, 10))
+def test_steps_descend_from_pure_noise_and_strides_grow_with_the_spacing(num_steps, steps, spacing):
+    steps = min(steps, num_steps)
+    path = timesteps(num_steps, steps, spacing)
+    assert len(path) == steps and path[0] == num_steps - 1 and path[-1] >= 0
+    strides = [t - s for t, s in pairwise([*path, -1])]
+    assert min(strides) >= 1, "each step once, and only downwards"
+    even = timesteps(num_steps, steps)
+    assert even == [round(num_steps - i * num_steps / steps) - 1 for i in range(steps)]
+    assert all(bent >= straight for bent, straight in zip(path, even, strict=True)), "nearer to the noise"
+    assert all(b >= a - 1 for a, b in pairwise(strides)), "but for rounding, each at least as long as the one before"
+
+
+@pytest.mark.parametrize("spacing", [0.99, 0, -1, float("nan")])
+def test_a_spacing_that_is_none_is_refused(spacing):
+    with pytest.raises(ValueError, match="must be at least 1, which spaces steps evenly"):
+        timesteps(1000, 4, spacing)
+
+
+@pytest.mark.parametrize("deviation, gains", [(16.0, True), (0.2, False)])
+def test_short_strides_where_it_is_noisy_keep_the_spread_of_what_is_wide_alone(deviation, gains):
+    """Of data around 0 the guess is a multiple of x, and so is the end: its size says what is left of the spread."""
+    diffusion, one = process("v"), torch.ones(1, 1)
+
+    def denoise(x, t):
+        alpha_bar = diffusion.exact_alpha_bar()[t].view(-1, 1)
+        x0 = alpha_bar.sqrt() * deviation**2 / (alpha_bar * deviation**2 + 1 - alpha_bar) * x.double()
+        return diffusion.target(x0.float(), ((x - alpha_bar.sqrt() * x0) / (1 - alpha_bar).sqrt()).float(), t)
+
+    how = dict(steps=4, noise=[one], progress=False)
+    even, bent = (sample(diffusion, denoise, one.shape, spacing=p, **how).item() / deviation for p in (1, 1.75))
+    assert (bent > 2 * even) if gains else (even > 1.3 * bent)
 
 
 # Against a Gaussian whose perfect denoiser is known

@@ -60,11 +60,13 @@ export class Model {
   }
 
   // image: Float32Array (3, s, s) in [0, 1]; numbers: one each of the model's, NaN where not given; guidedSteps: in how
-  // many of the steps guidance counts, the others take one pass; seen(i, motion) is told of the motion after each step.
+  // many of the steps guidance counts, the others take one pass; spacing: of the steps; seen(i, motion) is told of the
+  // motion after each step.
   // Answers {video, flow, occlusion}, or null where `seen` has ended it.
-  async generate({ image, label, numbers, scale, steps, guidedSteps = steps, seed, fast = false, seen = () => false }) {
-    const { description } = this, { null_label, usable_steps } = description;
-    const until = guidedUntil(usable_steps, steps, guidedSteps);
+  async generate(asked) {
+    const { image, label, numbers, scale, steps, guidedSteps = steps, spacing = 1, seed, fast = false } = asked;
+    const { seen = () => false } = asked, { description } = this, { null_label, usable_steps } = description;
+    const until = guidedUntil(usable_steps, steps, guidedSteps, spacing);
     const features = await this.run("encoder", image);
     const z0 = features.at(-1), nothing = numbers.map(() => NaN);
     const scaleAt = (t) => (scale && t < until ? 1 : scale); // at 0 the label is heard in no step
@@ -72,7 +74,7 @@ export class Model {
                                                    () => this.pass("denoiser", x, t, z0, null_label, nothing));
     const onePass = (x, t) => this.pass("fast", x, t, z0, label, [...numbers, scale]);
     const x0 = await sample({
-      description, steps, noise: standardNormal(seed, this.motionNumbers), denoise: fast ? onePass : twoPasses,
+      description, steps, spacing, noise: standardNormal(seed, this.motionNumbers), denoise: fast ? onePass : twoPasses,
       sampler: fast ? description.fast.sampler : "dpm++", seen: (i, estimate) => seen(i, this.unpack(estimate)),
     });
     if (!x0) return null;

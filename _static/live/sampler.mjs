@@ -6,12 +6,18 @@ function roundHalfEven(x) {
   return rest < 0.5 || (rest === 0.5 && down % 2 === 0) ? down : down + 1;
 }
 
-// `steps` of the steps 0 to numSteps - 1, evenly spaced and descending (Lin et al. 2024, trailing spacing).
-export function timesteps(numSteps, steps) {
+// `steps` of the steps 0 to numSteps - 1, descending (Lin et al. 2024, trailing spacing): evenly spaced, or with a spacing
+// above 1 closer where it is noisy. A stride is at least one step.
+export function timesteps(numSteps, steps, spacing = 1) {
   if (!(Number.isInteger(steps) && steps >= 1 && steps <= numSteps)) {
     throw new RangeError(`${steps} steps: expected a whole number from 1 to ${numSteps}`);
   }
-  return Array.from({ length: steps }, (_, i) => roundHalfEven(numSteps - (i * numSteps) / steps) - 1);
+  if (!(spacing >= 1)) throw new RangeError(`a spacing of ${spacing}: expected at least 1`);
+  const path = [numSteps - 1];
+  for (let i = 1; i < steps; i++) {
+    path.push(Math.min(roundHalfEven(numSteps - (numSteps * i ** spacing) / steps ** spacing) - 1, path[i - 1] - 1));
+  }
+  return path;
 }
 
 // lambda = log(alpha / sigma)
@@ -67,17 +73,17 @@ export async function guided(scale, conditional, unconditional) {
 }
 
 // The least noisy step with guidance where it counts in so many of the steps, the noisiest; 0: in all of them.
-export function guidedUntil(numSteps, steps, guidedSteps) {
-  return guidedSteps >= steps ? 0 : timesteps(numSteps, steps)[guidedSteps - 1];
+export function guidedUntil(numSteps, steps, guidedSteps, spacing = 1) {
+  return guidedSteps >= steps ? 0 : timesteps(numSteps, steps, spacing)[guidedSteps - 1];
 }
 
 // Denoise `noise` in as many steps as asked. `denoise(x, t)` answers; `seen(i, x0, x)` is told of each step's estimate,
 // and of x after it, and may end it all by answering true: then there is no result. `draw()` gives noise for samplers
 // that throw dice: "ddpm", and "ddim" with an eta above 0.
 export async function sample(how) {
-  const { description, noise, steps, sampler = "dpm++", eta = 0, draw, denoise, seen = () => false } = how;
+  const { description, noise, steps, spacing = 1, sampler = "dpm++", eta = 0, draw, denoise, seen = () => false } = how;
   const alphaBar = (t) => (t < 0 ? 1 : description.alpha_bar[t]); // -1: clean data
-  const path = [...timesteps(description.usable_steps, steps), -1];
+  const path = [...timesteps(description.usable_steps, steps, spacing), -1];
   let x = noise, x0Before = null, before = null;
   for (let i = 0; i < steps; i++) {
     const [t, s] = [path[i], path[i + 1]];

@@ -20,7 +20,7 @@ from ..files.models.weights import build
 from ..files.reading import CheckpointError
 from ..files.variants import construct, named
 from ..generated import GeneratedVideo, check_finite
-from ..inputs import Number, label_indices, number_values, pair_up, prepare_images, sampling
+from ..inputs import Number, label_indices, number_values, pair_up, sampling
 from ..pipeline import clip_generators, evaluation_mode
 from ..samplers import guided, guided_until, sample
 
@@ -191,6 +191,7 @@ class Rival(nn.Module):
         sampler: str = "dpm++",
         steps: Number = 20,
         guided_steps: Number | None = None,
+        spacing: Number | None = None,
         seed: Any = None,
         progress: bool = True,
         callback: Callable[[int, int, Tensor, Tensor], None] | None = None,
@@ -198,7 +199,7 @@ class Rival(nn.Module):
         """Sample a video for each image and label, by the same rules as `LFDM.generate`, for seeds too.
 
         Args:
-            image, label, guidance_scale, sampler, steps, guided_steps, seed, progress: as of `LFDM.generate`.
+            image, label, guidance_scale, sampler, steps, guided_steps, spacing, seed, progress: as of `LFDM.generate`.
             num_frames: frames a clip, at least 1; None: as many as the model was trained on.
             callback: as of `samplers.sample`.
 
@@ -210,12 +211,14 @@ class Rival(nn.Module):
             MediaError: an image that cannot be read (a ValueError too).
             NotFiniteError: the result holds numbers that are infinite or none (a ValueError too).
         """
-        how = sampling(self, num_frames, guidance_scale, sampler, steps, seed, guided_steps=guided_steps)
+        from ..files.media import prepare_images  # as `LFDM` does
+
+        how = sampling(self, num_frames, guidance_scale, sampler, steps, seed, None, guided_steps, spacing)
         given = prepare_images(image, self.image_size), label_indices(label, self.labels)
         source, label, _ = pair_up(*given, number_values((), {}), how.seed)
         seed = how.seed * len(source) if isinstance(how.seed, list) and len(how.seed) == 1 else how.seed
         source, label = source.to(self.device), label.to(self.device)
-        until = guided_until(self.diffusion, how.steps, how.guided_steps)
+        until = guided_until(self.diffusion, how.steps, how.guided_steps, how.spacing)
         with evaluation_mode(self):
             x0 = sample(
                 self.diffusion,
@@ -223,6 +226,7 @@ class Rival(nn.Module):
                 (len(source), *self.codec.shape(how.num_frames, self.image_size)),
                 sampler=how.sampler,
                 steps=how.steps,
+                spacing=how.spacing,
                 generator=clip_generators(seed, len(source)),
                 progress=progress,
                 callback=callback,

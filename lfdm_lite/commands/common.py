@@ -13,7 +13,7 @@ from tyro.conf import FlagCreatePairsOff, UseAppendAction, subcommand
 
 Flag = FlagCreatePairsOff[bool]
 APPENDS = get_args(UseAppendAction[int])[1]  # the mark of an option that may be given several times
-SAMPLING = ("guidance_scale", "sampler", "steps", "guided_steps", "seed")  # of the options of a command
+SAMPLING = ("guidance_scale", "sampler", "steps", "guided_steps", "spacing", "seed")  # of the options of a command
 SHIPPED = Path("assets", "checkpoints", "faces64")
 
 

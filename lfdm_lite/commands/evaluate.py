@@ -59,6 +59,8 @@ class Evaluate:
     """Sampling steps."""
     guided_steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all steps)")] = None
     """In how many of them, the noisiest, guidance counts."""
+    spacing: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: 1, evenly)")] = None
+    """Of the steps: above 1 they are shorter where it is noisy, which helps where they are few."""
     guidance_scale: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the model's)")] = None
     """1 is plain conditional; more exaggerates the label."""
     tell_numbers: Flag = False

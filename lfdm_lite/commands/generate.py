@@ -46,6 +46,8 @@ class Generate:
     guided_steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all steps)")] = None
     """In how many of the steps, the noisiest, guidance counts. The others cost half as much: --steps 4 --guided-steps 1
     are five passes of the network, where 20 steps are forty."""
+    spacing: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: 1, evenly)")] = None
+    """Of the steps: above 1 they are shorter where it is noisy, which helps where they are few."""
     fast: Flag = False
     """Take the model's fast network, if it has one, which needs fewer passes."""
     precision: Annotated[Literal["float32", "bf16"], arg(metavar="{float32,bf16}")] = "float32"
@@ -106,11 +108,11 @@ def generate(arguments: list[str]) -> None:
     asked = {number.name: asked[number.name] for number in known}
     if not isinstance(model, LFDM) and (options.fast or options.precision != "float32"):
         raise UsageError("--fast and --precision are of latent flow diffusion models; this is another: leave them out")
-    given = options.sampler, options.steps, options.guided_steps
+    given = options.sampler, options.steps, options.guided_steps, options.spacing
     way = model.way(options.fast, *given, quick=not wishes.weights) if isinstance(model, LFDM) else (None, *given[1:])
-    fast, steps, guided_steps = way
+    fast, steps, *way = way
     asked_of = options.num_frames, options.guidance_scale, options.sampler, steps, options.seed
-    how = sampling(model, *asked_of, fast, guided_steps)
+    how = sampling(model, *asked_of, fast, *way)
     several = len(options.image) > 1, len(labels) > 1
     names = [clip_name(image, model.labels[label], *several) for image, label in zip(images, indices, strict=True)]
     files = distinct([out.with_name(out.stem + name + out.suffix) for name in names for out in outs], sheets)

@@ -84,7 +84,7 @@ class WithFast:
     """A model that may have a fast network: in memory, or in the folder that the model was read from."""
 
     folder: Path | None
-    quick: tuple[int, int] | None
+    quick: tuple[int, int, float] | None
     unet: UNet3D
     device: torch.device
     _fast: list[FastDenoiser]  # none or one; in a list, so that it is no part of the module and of its weights
@@ -111,22 +111,23 @@ class WithFast:
         return bool(self._fast) or (self.folder is not None and (self.folder / FAST).exists())
 
     def way(
-        self, fast: bool, sampler: str, steps: Any = None, guided_steps: Any = None, quick: bool = False
-    ) -> tuple[FastDenoiser | None, Any, Any]:
-        """The fast network or None, steps, and how many of them guided: how to sample with these options of `generate`.
+        self, fast: bool, sampler: str, steps: Any, guided_steps: Any, spacing: Any, quick: bool = False
+    ) -> tuple[FastDenoiser | None, Any, Any, Any]:
+        """The fast network or None, steps, how many of them guided, spacing: how to sample with these options of
+        `generate`.
 
         Args:
             fast: the fast network is asked for; the quick way where there is none.
-            quick: the quick way is asked for, steps and guided steps as the model's `quick` has them: they stand for
-                20 guided ones of dpm++, so it is taken where no steps and no other sampler are given.
+            quick: the quick way is asked for, as the model's `quick` has it: it stands for 20 guided steps of dpm++,
+                so it is taken where neither steps nor another sampler are given.
 
         Raises:
             CheckpointError: there is no fast network, and no quick way in its place (a ValueError too).
         """
-        free = sampler == "dpm++" and steps is None and guided_steps is None
+        free = sampler == "dpm++" and (steps, guided_steps, spacing) == (None, None, None)
         if self.quick and free and (not self.has_fast if fast else quick):
             return None, *self.quick
-        return self.fast if fast else None, steps, guided_steps
+        return self.fast if fast else None, steps, guided_steps, spacing
 
 
 def save_fast(folder: Path, fast: FastDenoiser) -> Path:

@@ -6,6 +6,7 @@ PyAV (FFmpeg) reads and writes films, Pillow GIFs; both are imported where they 
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,11 +33,26 @@ from .video.films import MP4, MPEG4, count_film, encode_film, film_frames
 from .video.rates import Rate, check_rate
 
 __all__ = ["IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "MediaError", "check_rate", "count_frames", "crop_resize", "encode_gif"]
-__all__ += ["frame_files", "iterate_frames", "read_image", "read_video", "write_gif", "write_image", "write_mp4"]
+__all__ += ["frame_files", "iterate_frames", "prepare_images", "read_image", "read_video", "write_gif", "write_image"]
+__all__ += ["write_mp4"]
 
 PICTURES = frozenset(IMAGE_SUFFIXES) - {".gif"}  # of the frames of a clip
 MAX_CLIP = 400_000_000  # pixels of all frames of a clip together: 4.8 GB as a tensor
 MAX_SIDE = 16_384  # pixels of a written frame; H.264 knows no larger ones
+
+
+def prepare_images(image: Any, size: int) -> Float[Tensor, "b 3 {size} {size}"]:
+    """Read one image or several, each cut to its central square and resized to `size` pixels a side.
+
+    Raises:
+        MediaError: an image that cannot be read, named.
+        ValueError: no image was given.
+    """
+    several = isinstance(image, list | tuple) or getattr(image, "ndim", 0) == 4
+    images = list(image) if several else [image]
+    if not images:
+        raise ValueError("no image was given")
+    return torch.stack([crop_resize(read_image(item), size) for item in images])
 
 
 def read_video(path: str | Path) -> Float[Tensor, "3 t h w"]:

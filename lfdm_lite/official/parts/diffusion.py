@@ -12,9 +12,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ... import samplers
-from ...diffusion import GaussianDiffusion, cosine_betas
+from ...diffusion import GaussianDiffusion, cosine_betas, draw_noise
 from ...geometry import identity_grid
-from ...samplers import Denoise, ddim_step, ddpm_step, draw_noise
+from ...samplers import Denoise, ddim_step, ddpm_step
 from .configs import PublishedDiffusionConfig
 from .stage_one import corner_grid
 
@@ -56,14 +56,17 @@ def interior_timesteps(num_steps: int, steps: int) -> list[int]:
 
 @samplers.sampling_path.register
 def sampling_path(
-    diffusion: PublishedDiffusion, steps: int | None = None, min_alpha_bar: float | None = None
+    diffusion: PublishedDiffusion,
+    steps: int | None = None,
+    min_alpha_bar: float | None = None,
+    spacing: float | int = 1,
 ) -> list[int]:
-    """The steps that `sample` visits, noisiest first."""
+    """The steps that `sample` visits, noisiest first; a spacing other than 1 is ours, not the published code's."""
     config = diffusion.config
     min_alpha_bar = config.min_alpha_bar if min_alpha_bar is None else min_alpha_bar
-    path = ours(samplers.sampling_path)(diffusion, steps, min_alpha_bar)
+    path = ours(samplers.sampling_path)(diffusion, steps, min_alpha_bar, spacing)
     usable = path[0] + 1
-    interior = config.spacing == "interior" and len(path) < usable
+    interior = config.spacing == "interior" and spacing == 1 and len(path) < usable
     return interior_timesteps(usable, len(path)) if interior else path
 
 
@@ -91,6 +94,7 @@ def sample(
     *,
     sampler: str = "dpm++",
     steps: int | None = None,
+    spacing: float | int = 1,
     eta: float | None = None,
     threshold: float | None = None,
     threshold_floor: float = 1.0,
@@ -114,11 +118,12 @@ def sample(
         least = config.min_alpha_bar if min_alpha_bar is None else min_alpha_bar
         limits = dict(threshold=threshold, threshold_floor=threshold_floor, min_alpha_bar=least)
         how = dict(generator=generator, noise=noise, progress=progress, callback=callback)
-        return ours(samplers.sample)(diffusion, denoise, shape, sampler=sampler, steps=steps, **limits, **how)
+        path = dict(steps=steps, spacing=spacing)
+        return ours(samplers.sample)(diffusion, denoise, shape, sampler=sampler, **path, **limits, **how)
     eta = config.ddim_eta if eta is None else eta
     early = 1 if sampler == "ddim" and config.early_alpha_bar else 0
     alpha_bar = [*diffusion.exact_alpha_bar().tolist(), 1.0]  # at index -1: clean data
-    path = [*sampling_path(diffusion, steps, min_alpha_bar), -1]
+    path = [*sampling_path(diffusion, steps, min_alpha_bar, spacing), -1]
     draws = draw_noise(shape, generator, device) if noise is None else iter(noise)
 
     x = next(draws).to(device)
