@@ -3,6 +3,7 @@
     python tests/benchmarks/bench_quick.py clip [--before FOLDER] [--pairs 7]      one clip, each way in turn
     python tests/benchmarks/bench_quick.py shell [--before FOLDER] [--pairs 3]     `lfdm generate PICTURE --label all`
     python tests/benchmarks/bench_quick.py profile                                 where the time of a clip goes
+    --clock            of the shell: seconds by the clock, which mean something on a machine without other work
     --before FOLDER    a checkout of this repository whose ways take part, first of them its long way
     --only NAME ...    ways that take part, such as "now, quick"; all are held against the first
 
@@ -119,18 +120,21 @@ def clips(roots: dict[str, Path], folder: Path) -> dict[str, Callable[[], float]
     return makers
 
 
-def shells(roots: dict[str, Path], folder: Path) -> dict[str, Callable[[], float]]:
+def shells(roots: dict[str, Path], folder: Path, clock: bool) -> dict[str, Callable[[], float]]:
     """What runs `lfdm generate` each way with each checkout, and answers the seconds that it took."""
+
+    def now() -> float:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return time.perf_counter() if clock else used.ru_utime + used.ru_stime
 
     def runner(root: Path, more: list[str]) -> Callable[[], float]:
         words = ["generate", PICTURE, "--label", "all", "--seed", "0", "--quiet", "--out", str(folder / "out.gif")]
         command = [sys.executable, "-m", "lfdm_lite.cli", *words, *more]
 
         def run() -> float:
-            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            before = now()
             subprocess.run(command, env=environment(root), cwd=root, check=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+            return now() - before
 
         return run
 
@@ -170,6 +174,7 @@ def difference(names: dict, name: str, folder: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["clip", "shell", "profile", "work"])
+    parser.add_argument("--clock", action="store_true")
     parser.add_argument("--before", type=Path)
     parser.add_argument("--pairs", type=int)
     parser.add_argument("--only", nargs="+", metavar="NAME")
@@ -180,10 +185,11 @@ def main() -> None:
     roots = {**({"before": options.before.resolve()} if options.before else {}), "now": ROOT}
     pairs = options.pairs or {"clip": 7, "shell": 3}[options.what]
     with tempfile.TemporaryDirectory() as folder:
-        makers = (clips if options.what == "clip" else shells)(roots, Path(folder))
+        folder = Path(folder)
+        makers = clips(roots, folder) if options.what == "clip" else shells(roots, folder, options.clock)
         makers = {name: makers[name] for name in options.only or makers}
         found = in_turn(makers, pairs, uncounted=int(options.what == "clip"))  # a shell's every run is a first one
-        print(f"{pairs} pairs\n\n{table(found, Path(folder))}")
+        print(f"{pairs} pairs\n\n{table(found, folder)}")
 
 
 if __name__ == "__main__":
