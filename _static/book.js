@@ -44,15 +44,30 @@
     play(!matchMedia("(prefers-reduced-motion: reduce)").matches);
   };
 
-  // A table that became too wide for its window can be scrolled by keys as well; the theme looks at that once.
+  // What became too wide for its window can be scrolled by keys as well; the theme looks at that once, at tables.
+  const SCROLLABLE = ".pst-scrollable-table-container, .bd-article :is(p, figure):has(> img[src$='.svg'])";
   const scrollable = () => {
-    for (const box of document.querySelectorAll(".pst-scrollable-table-container")) {
+    for (const box of document.querySelectorAll(SCROLLABLE)) {
       box.tabIndex = box.scrollWidth > box.clientWidth ? 0 : -1;
     }
   };
   addEventListener("resize", scrollable);
+  addEventListener("load", scrollable);
+
+  // A figure that had to shrink, as on a phone, opens alone at a touch, where it can be seen in its own size.
+  const SHRUNK = 1.3;
+  addEventListener("load", () => {
+    for (const figure of document.querySelectorAll(".bd-article img[src$='.png']")) {
+      if (figure.closest("a") || figure.naturalWidth < SHRUNK * figure.clientWidth) continue;
+      const link = Object.assign(document.createElement("a"), { className: "book-whole", href: figure.src });
+      figure.replaceWith(link);
+      link.append(figure);
+    }
+  });
 
   addEventListener("DOMContentLoaded", () => {
+    // It is for notebooks whose scripts do not run yet, and takes itself away, but a page may not have come so far.
+    for (const hint of document.querySelectorAll(".lfdm-hint")) hint.remove();
     document.querySelectorAll(".cell_output:has(img[src^='data:image/gif'])").forEach(stoppable);
   });
 }

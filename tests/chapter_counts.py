@@ -159,18 +159,17 @@ def panels(notebook: nbformat.NotebookNode) -> list[int]:
 
 def shown_heights(page: str) -> list[int]:
     """Of the players, dials and videos of a page; a dial is one panel, whatever the number of its states."""
-    players = [int(height) for height in re.findall(r"width:\d+px;height:(\d+)px;background:url", page)]
-    dials = []
-    for one in page.split('class="lfdm-dial"')[1:]:
+    moved = []
+    for one in re.split('class="lfdm-(?:dial|player)"', page)[1:]:
         width, ratio = re.search(r"width:(\d+)px", one), re.search(r"aspect-ratio:(\d+)/(\d+)", one)
         w, h = map(int, ratio.groups()) if ratio else pictures([{"data": {"text/html": one}}])[0].shape[2:0:-1]
-        dials.append(round(int(width[1]) * h / w))
+        moved.append(round(int(width[1]) * h / w))
     videos = [
         round(int(width) * frames.shape[1] / frames.shape[2])
         for tag, width in re.findall(r'(<img src="data:image/gif;base64,[^"]+" width="(\d+)")', page)
         for frames in pictures([{"data": {"text/html": tag}}])
     ]
-    return players + dials + videos
+    return moved + videos
 
 
 def moving(notebook: nbformat.NotebookNode) -> tuple[int, int, int]:

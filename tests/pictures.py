@@ -17,7 +17,7 @@ from PIL import Image, ImageSequence
 KINDS = ("image/png", "image/jpeg", "image/gif", "image/webp")
 INSIDE = re.compile(r"data:(?:image/(?:png|jpeg|gif|webp));base64,([A-Za-z0-9+/=]+)")
 # Players and dials keep frames side by side; these are width and height of the window behind which they move.
-WINDOW = re.compile(r"(?:width:(\d+)px;height:(\d+)px;background:url\(|aspect-ratio:(\d+)/(\d+);)[^>]*$")
+WINDOW = re.compile(r"aspect-ratio:(\d+)/(\d+);[^>]*$")
 
 
 SQUARE = 4  # pixels: a line's end that falls on the next pixel changes one pixel by 85, but a square by 9 at most
@@ -60,7 +60,7 @@ def windowed(html: str) -> Iterator[tuple[bytes, tuple[int, int] | None]]:
     """Each picture inside HTML, and width and height of the window that shows it, if there is one."""
     for found in INSIDE.finditer(html):
         window = WINDOW.search(html, html.rfind("<", 0, found.start()), found.start())
-        size = tuple(int(number) for number in window.groups() if number) if window else None
+        size = tuple(int(number) for number in window.groups()) if window else None
         yield decoded(found[1]), size
 
 

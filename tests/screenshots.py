@@ -28,7 +28,8 @@ LOOKS = {
 SCALE, GAP, HIGH = 0.5, 10, 4  # of a window, pixels between windows, windows in a column
 DOWN = """(async () => {
     const before = scrollY;
-    scrollBy({ top: innerHeight, behavior: 'instant' });
+    const bar = document.querySelector('.bd-header-article')?.offsetHeight ?? 0; // lies over what has come up to it
+    scrollBy({ top: innerHeight - bar, behavior: 'instant' });
     for (const turn of [1, 2]) await new Promise(requestAnimationFrame);
     return [before, scrollY];
 })()"""

@@ -44,9 +44,10 @@ SCRIPT = """
 def test_node_makes_the_clip_of_pytorch():
     model = LFDM.from_pretrained(asset("checkpoints/faces64"))
     wanted = model.generate(PICTURE, LABEL, fast=True, seed=SEED, progress=False)
-    (steps, guided_steps), image = model.quick, model.prepare_images(PICTURE)
+    (steps, guided_steps, spacing), image = model.quick, model.prepare_images(PICTURE)
     asked = {"image": image.flatten().tolist(), "label": model.labels.index(LABEL), "scale": model.guidance_scale}
-    asked |= {"steps": steps, "guidedSteps": guided_steps, "seed": SEED, "live": f"{LIVE.as_uri()}/"}
+    asked |= {"steps": steps, "guidedSteps": guided_steps, "spacing": spacing}
+    asked |= {"seed": SEED, "live": f"{LIVE.as_uri()}/"}
     command = ["node", "--input-type=module", "-e", SCRIPT]
     ran = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr

@@ -1,10 +1,12 @@
 """Sphinx: put pictures, recorded videos, and what `make site-assets` made, beside the modules of the live page."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
 from PIL import Image, ImageSequence
 
 from . import FOLDER, MADE, ROOT, cards
@@ -66,15 +68,46 @@ def once(app: Any, page: str, template: str, context: dict[str, Any], tree: Any)
 
 
 def named(app: Any, page: str, template: str, context: dict[str, Any], tree: Any) -> None:
-    """Put right what others write into pages and a screen reader would read wrongly."""
-    for theirs, ours in MENDED.items():
-        if "body" in context:
+    """Put right what others write into pages: what a screen reader would misread, and long names in narrow columns."""
+    if "body" in context:
+        for theirs, ours in MENDED.items():
             context["body"] = context["body"].replace(theirs, ours)
+        context["body"] = re.sub(r"<table\b.*?</table>", breakable, context["body"], flags=re.DOTALL)
+
+
+def breakable(table: re.Match[str]) -> str:
+    """A table whose names of code may break between their words, `lfdm_` and `lite.`, where a column is narrow."""
+    return re.sub(
+        r'(<span class="pre">)([^<]*)',
+        lambda code: code[1] + re.sub(r"(?<=[_.:/,(=-])(?=\w)", "<wbr>", code[2]),
+        table[0],
+    )
+
+
+def joined(app: Any, tree: nodes.document, page: str) -> None:
+    """Tie the punctuation around a formula to it: a browser would begin a line with what ends a sentence."""
+    for formula in list(tree.findall(nodes.math)):
+        parent, tied = formula.parent, nodes.inline(classes=["formula-end"])
+        at = parent.index(formula)
+        before, after = (parent[i] if 0 <= i < len(parent) else None for i in (at - 1, at + 1))
+        opening = re.search(r"[(\[“]*$", before)[0] if isinstance(before, nodes.Text) else ""
+        ending = re.match(r"[.,:;!?)\]”’]*", after)[0] if isinstance(after, nodes.Text) else ""
+        if not opening + ending:
+            continue
+        if opening:
+            parent[at - 1] = nodes.Text(before[: -len(opening)])
+            tied += nodes.Text(opening)
+        parent[at] = tied
+        tied += formula
+        if ending:
+            tied += nodes.Text(ending)
+            parent[at + 1] = nodes.Text(after[len(ending) :])
 
 
 def setup(app: Any) -> dict[str, Any]:
     cards.setup(app)
     app.connect("build-finished", fill)
+    app.connect("doctree-resolved", joined)
     app.connect("html-page-context", once, priority=900)
     app.connect("html-page-context", named)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}

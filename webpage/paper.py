@@ -28,9 +28,11 @@ STYLE = """
 @page { size: A4; margin: 16mm 15mm; }
 html { font-size: 11px; }
 body { background: white; display: block; }
+:is(.bd-main, .bd-content, .bd-content > div) { display: block !important; max-width: none; width: auto; }
 section.page { break-before: page; }
 section.page:first-of-type { break-before: auto; }
 section.page h1 { display: block !important; }
+section.page figcaption { color: black !important; }
 """
 OPEN = "for (const one of document.querySelectorAll('details')) one.open = true;"
 

@@ -133,10 +133,10 @@ class Page {
     const { image_size: size, motion_shape: [, , side] } = this.description;
     this.player.pause();
     this.player.set("video", videoFrames(this.image, 1, size));
-    for (const name of ["flow", "occlusion"]) this.player.set(name, [frameOf(side, () => [1, 1, 1])]);
+    for (const name of ["flow", "occlusion"]) this.player.set(name, [new ImageData(side, side)]); // clear
     this.caption("video", "the given picture");
-    this.caption("flow", "flow");
-    this.caption("occlusion", "occlusion map");
+    this.caption("flow", "flow: none yet");
+    this.caption("occlusion", "occlusion map: none yet");
   }
 
   // The files of a reader's own export.
@@ -183,10 +183,10 @@ class Page {
 
   ask() {
     const way = this.steps.value, fast = way === "fast", plain = fast ? this.description.fast.steps : Number(way);
-    const [steps, guidedSteps] = way === "quick" ? this.description.quick : [plain, plain];
+    const [steps, guidedSteps, spacing = 1] = way === "quick" ? this.description.quick : [plain, plain];
     this.asked = {
       image: this.image, label: Number(this.label.value), numbers: this.numbers.map((one) => one.value),
-      scale: this.guidance.value, steps, guidedSteps, seed: Number(this.seed.value), fast,
+      scale: this.guidance.value, steps, guidedSteps, spacing, seed: Number(this.seed.value), fast,
     };
     this.set({ busy: true, stoppable: true });
     this.worker.postMessage({ ask: "generate", ...this.asked });

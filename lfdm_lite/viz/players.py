@@ -16,6 +16,7 @@ from ..files.media import write_gif, write_mp4
 from ..files.pictures import encode_png, to_pillow, write_whole
 
 HEIGHT = 192  # pixels that a player aims at unless a scale is given
+NARROW = 320  # pixels of width that the controls below a small picture take
 WIDEST = 16_383  # pixels of a side that WebP can hold
 KEYS_STAY = 'onkeydown="event.stopPropagation()"'  # JupyterLab (4.6) takes arrows to move between cells
 
@@ -56,17 +57,18 @@ class Player:
         return path
 
     def _repr_html_(self) -> str:
-        """All frames side by side in one picture; the slider shifts it behind a window of one frame's width.
+        """All frames side by side in one picture; the slider shifts it behind a window of one frame's shape, which is
+        no wider than the page.
 
-        The few lines of script are in the elements themselves and look for their neighbours, so that a page may hold
-        any number of players and no names clash.
+        The window shrinks where the page is narrower, so places in the picture are shares and not pixels. The few lines
+        of script are in the elements themselves and look for their neighbours, so that a page may hold any number of
+        players and no names clash.
         """
         _, t, h, w = self.frames.shape
         kind, sheet = _sheet(self.frames.permute(0, 2, 1, 3).reshape(3, h, t * w), self.quality)
-        w, h = w * self.scale, h * self.scale
         find = "const box=this.closest('.lfdm-player'),slider=box.querySelector('input');"
         show = (
-            f"{find}box.querySelector('[role=img]').style.backgroundPositionX=-slider.value*{w}+'px';"
+            f"{find}box.querySelector('img').style.objectPosition=100*slider.value/(slider.max||1)+'% 0';"
             "box.querySelector('output').textContent=slider.dataset.labels.split('|')[slider.value]"
         )
         play = (
@@ -77,14 +79,16 @@ class Player:
         )
         button = f'<button type="button" onclick="{play}" aria-label="play or pause">\u25b6</button> '
         alt, first = html.escape(self.alt), html.escape(self.labels[self.start])
-        left = f"-{self.start * w}px" if self.start else "0"
+        left = f"{100 * self.start / max(1, t - 1):g}%"
         listed = html.escape("|".join(label.replace("|", "/") for label in self.labels))
         return (
-            f'<div class="lfdm-player" {KEYS_STAY}><div role="img" aria-label="{alt}" style="width:{w}px;height:{h}px;'
-            f"background:url(data:image/{kind};base64,{sheet}) {left} 0/{t * w}px {h}px;image-rendering:pixelated"
-            f'"></div>{button if self.fps else ""}<input type="range" min="0" max="{t - 1}" value="{self.start}" '
+            f'<div class="lfdm-player" {KEYS_STAY}><img alt="{alt}" style="width:{w * self.scale}px;max-width:100%;'
+            f"height:auto;aspect-ratio:{w}/{h};object-fit:cover;object-position:{left} 0;margin:0;padding:0;"
+            f'image-rendering:pixelated" src="data:image/{kind};base64,{sheet}">'
+            f'<div style="display:flex;align-items:center;gap:0.5em;max-width:{max(w * self.scale, NARROW)}px">'
+            f'{button if self.fps else ""}<input type="range" min="0" max="{t - 1}" value="{self.start}" '
             f'step="1" data-labels="{listed}" oninput="{show}" aria-label="{alt}: choose what is shown" '
-            f'style="width:{max(w - 60, 100)}px;vertical-align:middle"> <output>{first}</output></div>'
+            f'style="flex:1;min-width:6em"> <output>{first}</output></div></div>'
         )
 
 
