@@ -403,7 +403,7 @@ print(f"dip at half pixels: on the eye {dip(surfaces['corner: eye']):.0f} %, on 
 #
 # $$\begin{pmatrix} a & b \\ b & c \end{pmatrix} \begin{pmatrix} u \\ v \end{pmatrix} = \begin{pmatrix} p \\ q \end{pmatrix}$$
 #
-# $$a = \sum_k w_k I_{x,k}^2 \quad b = \sum_k w_k I_{x,k} I_{y,k} \quad c = \sum_k w_k I_{y,k}^2 \quad p = -\sum_k w_k I_{x,k}\, e_k \quad q = -\sum_k w_k I_{y,k}\, e_k$$
+# $$\begin{gathered} a = \sum_k w_k I_{x,k}^2 \qquad b = \sum_k w_k I_{x,k} I_{y,k} \qquad c = \sum_k w_k I_{y,k}^2 \\ p = -\sum_k w_k I_{x,k}\, e_k \qquad q = -\sum_k w_k I_{y,k}\, e_k \end{gathered}$$
 #
 # ### Version 1: one pixel
 #
@@ -1538,8 +1538,8 @@ viz.image_row([source[0, 0], 0.6 * source[0, 0], *brighter], ["bright", "dark", 
               alt="One channel of the face, bright, and darker; for both the same grey map, in which outlines, freckles and the stripes of the hair stand out in white and black.")
 
 # %% [markdown]
-# *What a right answer draws, one channel of the face in two lights: in how many of the eight channels a pixel has a
-# 1. The light is gone.*
+# *What a right answer draws, one channel of the face in two lights: in how many of the eight channels a pixel has
+# a 1. The light is gone.*
 #
 # <details>
 # <summary>Solution</summary>

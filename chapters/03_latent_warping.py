@@ -89,9 +89,10 @@ viz.dial(part_of_the_way, alt=told, reach={"share": (-1.0, 2.0)}, share=[0.0, 0.
 # %% [markdown]
 # ## Half a pixel
 #
-# In this book a picture spans $[-1, 1]$ from edge to edge, and column $i$ of $W$ has its centre at $x_i = (2 i + 1) / W
-# - 1$, as you know from chapter 1. Other programs put $-1$ and $1$ at the *centres* of the first and the last pixel, so
-# that column $i$ is at $2 i / (W - 1) - 1$. PyTorch knows both, as `align_corners=False` and `align_corners=True`.
+# In this book a picture spans $[-1, 1]$ from edge to edge, and column $i$ of $W$ has its centre at
+# $x_i = (2 i + 1) / W - 1$, as you know from chapter 1. Other programs put $-1$ and $1$ at the *centres* of the first and
+# the last pixel, so that column $i$ is at $2 i / (W - 1) - 1$. PyTorch knows both, as `align_corners=False` and
+# `align_corners=True`.
 #
 # What goes wrong when one part of a program writes by the second convention, and another part reads by the first?
 # Reading turns a coordinate $x$ into a column position $a$ in pixels, which is 0 at the centre of the first pixel:

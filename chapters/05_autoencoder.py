@@ -394,7 +394,7 @@ class Keep(nn.Module):
 # them explains the driving frame is never looked at. That is easily done. Warp the source by the flow, compare, and let
 # one more hourglass $R$ correct what it sees:
 #
-# $$(\delta_f, \delta_m) = R\big(\mathrm{warp}(x^{\mathrm S}, f) - x^{\mathrm D},\; x^{\mathrm D},\; f,\; m\big), \qquad f' = f + 0.1\, \delta_f, \qquad m' = \operatorname{sigmoid}(\operatorname{logit} m + \delta_m)$$
+# $$\begin{gathered} (\delta_f, \delta_m) = R\big(\mathrm{warp}(x^{\mathrm S}, f) - x^{\mathrm D},\; x^{\mathrm D},\; f,\; m\big) \\ f' = f + 0.1\, \delta_f \qquad m' = \operatorname{sigmoid}(\operatorname{logit} m + \delta_m) \end{gathered}$$
 #
 # The sigmoid keeps $m'$ between 0 and 1, and the factor 0.1 makes an output of ordinary size a small motion. The last
 # convolution starts at zero, so a fresh second look changes nothing: it has to earn its influence. Both pictures are

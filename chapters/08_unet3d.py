@@ -1217,8 +1217,8 @@ for change in dict(frame_index=False), dict(rotary=True), dict(rotary=True, spat
 assert UNet(small)(*inputs).abs().max() == 0
 
 # %% [markdown]
-# Why does `head`, the last convolution, start at zero? Whatever it is asked for, its targets are numbers of size about
-# 1. A random first answer would be worse than none, and the first steps of training would be spent on unlearning it.
+# Why does `head`, the last convolution, start at zero? Whatever it is asked for, its targets are numbers of size
+# about 1. A random first answer would be worse than none, and the first steps of training would be spent on unlearning it.
 # (The first step teaches nothing but `head`, since zeros let no gradient pass; after it, they are zeros no more.)
 #
 # ## Shapes, parameters, cost, memory

@@ -1256,7 +1256,7 @@ axes[0].legend()
 plt.show()
 
 # %% [markdown]
-# *Bars are 95 % intervals over 24 clips (12 for the distance of seeds), as if they were of 24 people. Broken: the same people
+# *Bars are 95 % intervals over 24 clips (12 for the distance of seeds), as if they were of 24 people. Broken line: the same people
 # acting the same label again. The axis has equal spaces for unequal scales.*
 #
 # Read the table from below. The broken model moves about as far as the good one, since its motion is another person's: how *much*
@@ -1952,8 +1952,8 @@ viz.image_row(pictured, ["s' = 0", "s' = 1", "s' = 3"], scale=4, alt=words)
 # <details>
 # <summary>Solution</summary>
 #
-# Sort the formula by answers: $(1 - s)\, \hat{\mathbf v}_\theta(\varnothing) + (s - s')\, \hat{\mathbf v}_\theta(y_1)
-# + s'\, \hat{\mathbf v}_\theta(y)$. With $s = s'$ the middle weight is 0, and this is `guided_v2`.
+# Sort the formula by answers: $(1 - s)\, \hat{\mathbf v}_\theta(\varnothing) + (s - s')\, \hat{\mathbf v}_\theta(y_1) +
+# s'\, \hat{\mathbf v}_\theta(y)$. With $s = s'$ the middle weight is 0, and this is `guided_v2`.
 #
 # ```python
 # class TwoDials:

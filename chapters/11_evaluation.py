@@ -782,7 +782,7 @@ def with_clips(n: int) -> plt.Figure:
         ax.plot(*cloud[chosen[name]].T, marker, color=viz.COLOURS[colour], markersize=4, alpha=0.5, label=name)
         ax.plot(*outline(cloud[chosen[name]]), color=viz.COLOURS[colour], linestyle="-" if marker == "o" else "--")
     value = frechet(pool[chosen["real"]], slow[chosen["half speed"]])
-    ax.set(xlim=(-13, 13), ylim=(-11, 12), xlabel="first axis", ylabel="second axis")
+    ax.set(xlim=(-13, 13), ylim=(-13, 13), xlabel="first axis", ylabel="second axis")
     ax.set_title(f"D in all 64 dimensions: {value:.1f}")
     ax.legend(loc="upper right")
     return fig
@@ -847,8 +847,8 @@ assert sets["half_speed"]["frechet_motion"]["low"] > sets["again"]["frechet_moti
 # ## Who notices what
 #
 # Now all of it in one table. A row is an answer, a column a number. The generated clips of the shipped model stand
-# there too (recorded), for they are one more answer to the same 72 questions. A number *notices* an answer if its 95
-# % interval and that of the perfect answer have no point in common. (Intervals have a section of their own below.
+# there too (recorded), for they are one more answer to the same 72 questions. A number *notices* an answer if its
+# 95 % interval and that of the perfect answer have no point in common. (Intervals have a section of their own below.
 # Here people are drawn anew, and with each of them the real clips *and* the answers to them.)
 
 # %%

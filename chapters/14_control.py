@@ -116,7 +116,7 @@ surprise, fear = drawn("surprise"), drawn("fear")
 video = decoded(surprise)
 assert surprise.flow.shape == (1, 2, 16, 32, 32) and video.shape == (1, 3, 16, 64, 64)
 print("flow", tuple(surprise.flow.shape), "occlusion", tuple(surprise.occlusion.shape), "video", tuple(video.shape))
-viz.player(video[0], alt="A drawn face that is neutral at first and then looks surprised: brows up, mouth open")
+viz.player(video[0], scale=4, alt="A drawn face that is neutral at first and then looks surprised: brows up, mouth open")
 
 # %% [markdown]
 # *The clip that all of this chapter changes. Flow and map have half of the picture's size.*
@@ -761,8 +761,8 @@ ax.plot(MEASURED["longer"]["windows"]["level"], "k", label="windows of 16, every
 ax.plot(MEASURED["longer"]["sixteen"]["level"], "k:", label="one clip of 16")
 for begin in range(0, 49, 8):
     ax.axvline(begin, color="0.8", linewidth=1)
-ax.set(xlabel="frame", ylabel="level read")
-ax.legend()
+ax.set(xlabel="frame", ylabel="level read", ylim=(None, 1.3))
+ax.legend(loc="upper right", ncols=2)
 plt.show()
 windows = MEASURED["longer"]["windows"]["level"]
 low, high = max(min(windows[k : k + 4]) for k in range(8, 48, 8)), min(max(windows[k : k + 8]) for k in range(8, 48, 8))

@@ -628,11 +628,11 @@ for (name, rows), colour in zip(sick.items(), (BLUE, GREEN, ORANGE, BLACK), stri
     curve(left, rows, "loss", color=colour, linestyle=styles[name])
     curve(right, rows, "val_loss", label=name, color=colour, linestyle=styles[name])
 left.set(xlabel="step", ylabel="loss of the training batch", yscale="log", ylim=(0.15, 8))
-right.set(xlabel="step", ylabel="loss on unseen people", yscale="log", ylim=(0.3, 8))
+right.set(xlabel="step", ylabel="loss on unseen people", yscale="log", ylim=(0.15, 8))
 right.legend(loc="upper left")
-for axis in (left.yaxis, right.yaxis):
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_formatter("{x:g}")
+for ax in (left, right):
+    ax.set_yticks([0.2, 0.5, 1, 2, 5], ["0.2", "0.5", "1", "2", "5"])
+    ax.minorticks_off()
 plt.show()
 for name, rows in sick.items():
     losses, unseen = [row["loss"] for row in rows], [row["val_loss"] for row in rows if "val_loss" in row]
