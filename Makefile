@@ -18,6 +18,9 @@ endif
 # Threads that wait for each other give their core away: a machine with other work is then not ten times slower.
 export OMP_WAIT_POLICY ?= PASSIVE
 
+# Tests start many processes, and each would compile the library and what tests it anew where bytecode is not kept.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test env lint unit assignments pairs notebooks site-assets book pdf serve lab badges reference times wheels findings run-notebooks clean
 
@@ -48,7 +51,8 @@ unit: $(ENV) ## tests of the library and of the repository, and HOSTILE=150 brok
 	$(TOOK) hostile $(PY) -m pytest -m hostile tests/hostile --hostile $(HOSTILE)
 
 assignments: $(ENV) ## problem sets: right and wrong answers are marked, a course is handed out and comes back
-	OMP_NUM_THREADS=1 $(TOOK) assignments $(PY) -m pytest -n $(WORKERS) --dist loadfile -m assignments tests
+	OMP_NUM_THREADS=1 $(TOOK) assignments $(PY) -m pytest -n $(WORKERS) --dist loadfile -m assignments \
+		$$(grep -l 'mark\.assignments' tests/test_*.py)
 
 pairs: $(ENV) ## do notebooks and their .py say the same?
 	$(PY) -m pytest tests/test_house.py -k pair

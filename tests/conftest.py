@@ -2,13 +2,27 @@
 
 import os
 from collections.abc import Generator
+from inspect import isfunction
 
+import jaxtyping
 import pytest
-from jaxtyping import install_import_hook
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: networks in tests are small, and numbers must repeat
 
-install_import_hook("lfdm_lite", "beartype.beartype")
+checked = jaxtyping.jaxtyped
+
+
+def checked_if_it_promises(**how):
+    """What the import hook puts on every function, but for those without annotations: there is nothing to check.
+
+    A drawn clip makes and calls hundreds of small ones, and checking nothing takes longer than drawing.
+    """
+    decorate = checked(**how)
+    return lambda thing: thing if isfunction(thing) and not thing.__annotations__ else decorate(thing)
+
+
+jaxtyping.jaxtyped = checked_if_it_promises
+jaxtyping.install_import_hook("lfdm_lite", "beartype.beartype")
 
 
 def pytest_addoption(parser):

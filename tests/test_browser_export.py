@@ -1,6 +1,7 @@
 """A model for the browser: its graphs answer as PyTorch does, and the folder says all that a page must know."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import shutil
@@ -13,6 +14,7 @@ import torch
 
 from lfdm_lite import LFDM
 from lfdm_lite.browser.checking import Difference, differences, largest
+from lfdm_lite.browser.export import export, rounded
 from lfdm_lite.cli import main
 from lfdm_lite.conditions import NumberRange
 from lfdm_lite.diffusion import GaussianDiffusion
@@ -24,10 +26,9 @@ from lfdm_lite.unet3d import UNet3D
 from .test_house import ROOT
 from .test_pipeline import LABELS, tiny_model
 
-for package in ("onnx", "onnxscript", "onnxruntime"):
-    pytest.importorskip(package, reason=f"{package} is missing: pip install -e '.[web]'")
-
-from lfdm_lite.browser.export import export, rounded  # noqa: E402 (after the packages were looked for)
+for package in ("onnx", "onnxscript", "onnxruntime"):  # looked for: importing them takes seconds, in every process
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is missing: pip install -e '.[web]'", allow_module_level=True)
 
 
 def told_model() -> LFDM:
@@ -42,7 +43,7 @@ def told_model() -> LFDM:
     for parameter in student.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     model.fast = FastDenoiser(student.eval().requires_grad_(False), 2, fingerprint_of(model.unet))
-    model.quick = (3, 1)
+    model.quick = (3, 1, 1.5)
     return model.requires_grad_(False)
 
 
@@ -103,7 +104,7 @@ def test_the_folder_says_what_a_page_must_know(model, folder):
     said = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     assert said["labels"] == LABELS and said["null_label"] == len(LABELS)
     assert said["numbers"] == [{"name": "strength", "low": 0.5, "high": 1.5}]
-    assert said["fast"] == {"steps": 2, "sampler": "ddim", "scales": [1.0, 4.0]} and said["quick"] == [3, 1]
+    assert said["fast"] == {"steps": 2, "sampler": "ddim", "scales": [1.0, 4.0]} and said["quick"] == [3, 1, 1.5]
     assert said["alpha_bar"] == model.diffusion.exact_alpha_bar().tolist()
     assert said["usable_steps"] == len(sampling_path(model.diffusion))
     for part in said["parts"].values():

@@ -8,10 +8,13 @@ from pathlib import Path
 import jupytext
 import nbformat
 import pytest
+import torch
 import yaml
+from jaxtyping import TypeCheckError
 from jupytext.config import load_jupytext_config
 from packaging.requirements import Requirement
 
+from lfdm_lite.geometry import warp
 from lfdm_lite.official.parts.configs import PublishedDiffusionConfig, PublishedLFAEConfig, PublishedUNet3DConfig
 
 ROOT = Path(__file__).parents[1]
@@ -25,6 +28,14 @@ def read(path: str) -> str:
 
 
 # ---------------------------------------------------------------- configuration
+
+
+def test_calls_in_tests_are_held_to_the_shapes_that_annotations_promise():
+    picture, flow = torch.zeros(2, 3, 8, 8), torch.zeros(2, 2, 4, 8, 8)
+    assert warp(picture, flow).shape == (2, 3, 4, 8, 8)
+    for wrong in ((picture, picture), (picture.long(), flow), (picture[0], flow)):
+        with pytest.raises(TypeCheckError):
+            warp(*wrong)
 
 
 def test_both_copies_of_the_book_configuration_are_identical():

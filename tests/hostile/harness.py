@@ -53,13 +53,18 @@ class Watch:
     """Time and memory of a process, while it works on one command; that others had its core is not its time."""
 
     def __init__(self, process: int, seconds: float, base: float | None = None):
-        self.number, self.seconds, self.own = process, seconds, OwnTime([process])
+        self.number, self.seconds = process, seconds
         self.process = psutil.Process(process) if psutil else None
+        self.own = OwnTime(self.numbers())  # what its children waited for before is not of this command
         self.base = self.held() if base is None else base
 
     def all(self) -> list[Any]:
         """The process and those that it started."""
         return [self.process, *self.process.children(recursive=True)] if self.process else []
+
+    def numbers(self) -> list[int]:
+        """Of all of them."""
+        return [one.pid for one in self.all()] or [self.number]
 
     def held(self) -> float:
         """Bytes, of all of them."""
@@ -72,7 +77,7 @@ class Watch:
         return total
 
     def complaint(self) -> str:
-        if self.own.hung([one.pid for one in self.all()] or [self.number], self.seconds):
+        if self.own.hung(self.numbers(), self.seconds):
             return f"not done after {self.seconds:.0f} s"
         if self.held() - self.base > MEMORY:
             return f"took more than {MEMORY / 1e9:.1f} GB above the import"

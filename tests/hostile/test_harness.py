@@ -1,5 +1,7 @@
 """The harness itself, with wrong answers: each way to misbehave is caught, and good manners are let pass."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from .. import patience
 from . import harness, kinds, server  # noqa: F401  (kinds enters them all)
 from .harness import Ending, judge, snapshot
 from .sample import KINDS, Sample, leaves
@@ -214,6 +217,14 @@ def test_a_command_that_waits_or_grows_is_stopped():
     assert not harness.Watch(psutil.Process().pid, 60).complaint()
     assert "not done after" in harness.Watch(psutil.Process().pid, -1).complaint()
     assert "GB above the import" in harness.Watch(psutil.Process().pid, 60, base=-harness.MEMORY).complaint()
+
+
+def test_that_a_child_waited_for_a_core_before_is_no_time_of_this_command(monkeypatch):
+    pytest.importorskip("psutil")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        monkeypatch.setattr(patience, "queued", lambda processes: 100.0 * (child.pid in processes))
+        assert "not done after" in harness.Watch(os.getpid(), -1).complaint()
+        child.stdin.close()
 
 
 # ---------------------------------------------------------------- the kinds
