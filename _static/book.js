@@ -66,7 +66,8 @@
   });
 
   addEventListener("DOMContentLoaded", () => {
-    // It is for notebooks whose scripts do not run yet, and takes itself away, but a page may not have come so far.
+    // "To turn the dials, run this cell" is for notebooks. A dial takes it away when its first picture is there, and
+    // misses it where the page is still arriving.
     for (const hint of document.querySelectorAll(".lfdm-hint")) hint.remove();
     document.querySelectorAll(".cell_output:has(img[src^='data:image/gif'])").forEach(stoppable);
   });

@@ -1210,9 +1210,9 @@ plt.show()
 #
 # This model's shell command goes the way of four: `lfdm generate` makes four steps of spacing 1.75 and guides the first,
 # `model.generate(..., fast=True)` in Python. On 120 test clips all that is measured, labels read (0.81 against 0.83),
-# motion, stillness, frame 0, the Fréchet distance and the distance of two seeds, is within the intervals of twenty guided
-# steps, for 5 passes instead of 40. Two seeds differ 0.96 times as much; in six even steps it was 0.85, for 7 passes (the checkpoint's
-# README has the table).
+# motion, stillness, frame 0, the Fréchet distance and the distance of two seeds, is within the intervals of twenty
+# guided steps, for 5 passes instead of 40. Two seeds differ 0.96 times as much; in six even steps it is 0.85, for 7
+# passes (the checkpoint's README has the table).
 #
 # A fast network of five passes (`lfdm train few-steps` makes one, `model.generate(..., fast=True)` takes it where there
 # is one) is worth its training only where it is nearer than 33.4 dB at the same diversity. Where one was trained for this

@@ -2,7 +2,7 @@
 
 import { choice, dial, h, labelled, pictureChoice, recorded, stage } from "./controls.mjs";
 import { checkDescription } from "./model.mjs";
-import { flowFrames, frameOf, greyFrames, readPicture, videoFrames } from "./pictures.mjs";
+import { flowFrames, greyFrames, readPicture, videoFrames } from "./pictures.mjs";
 import { Player } from "./player.mjs";
 
 const HERE = new URL(".", import.meta.url);

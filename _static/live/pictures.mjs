@@ -68,7 +68,7 @@ export function flowColour(x, y, longest) {
 }
 
 // One frame as ImageData, from a function of the place of a pixel in a channel that gives three numbers in [0, 1].
-export function frameOf(size, colour) {
+function frameOf(size, colour) {
   const image = new ImageData(size, size);
   for (let i = 0; i < size * size; i++) {
     colour(i).forEach((value, c) => { image.data[4 * i + c] = Math.round(255 * value); });

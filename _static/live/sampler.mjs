@@ -6,8 +6,8 @@ function roundHalfEven(x) {
   return rest < 0.5 || (rest === 0.5 && down % 2 === 0) ? down : down + 1;
 }
 
-// `steps` of the steps 0 to numSteps - 1, descending (Lin et al. 2024, trailing spacing): evenly spaced, or with a spacing
-// above 1 closer where it is noisy. A stride is at least one step.
+// `steps` of the steps 0 to numSteps - 1, descending (Lin et al. 2024, trailing spacing): evenly spaced, or with a
+// spacing above 1 closer where it is noisy. A stride is at least one step.
 export function timesteps(numSteps, steps, spacing = 1) {
   if (!(Number.isInteger(steps) && steps >= 1 && steps <= numSteps)) {
     throw new RangeError(`${steps} steps: expected a whole number from 1 to ${numSteps}`);
