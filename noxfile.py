@@ -69,7 +69,7 @@ def newest(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy, strict, but for the modules that pyproject.toml lists."""
+    """mypy, strict, over the whole library."""
     session.install("mypy>=1.14", "-c", "constraints.txt", "-e", ".[train]")
     session.run("mypy")
 

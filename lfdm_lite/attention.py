@@ -28,7 +28,7 @@ class Frames(NamedTuple):
     an anchor, a network easily generates clips that run backwards.
     """
 
-    count: int  # number of frames t
+    count: int  # type: ignore[assignment]  # number of frames t; the method of a tuple that it hides nobody calls
     cos: Float[Tensor, "t d"] | None  # of the rotary angles
     sin: Float[Tensor, "t d"] | None
     bias: Float[Tensor, "heads t t"]  # added to the attention logits
@@ -163,7 +163,7 @@ class TemporalAttention(nn.Module):
         q, k, v = rearrange(
             self.to_qkv(tokens), "b n t (three heads d) -> three (b n) heads t d", three=3, heads=self.heads
         )
-        if frames.cos is not None:
+        if frames.cos is not None and frames.sin is not None:
             q, k = rotate(q, frames.cos, frames.sin), rotate(k, frames.cos, frames.sin)
         found = attend(q, k, v, frames.bias)  # (b n) heads t d
         found = self.to_out(rearrange(found, "bn heads t d -> bn t (heads d)"))

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .geometry import resize, warp
-from .layers import ResidualBlock, UpBlock, conv_block, down_block
+from .layers import ResidualBlock, ToImage, UpBlock, conv_block, down_block
 from .memory import frames_at_once
 from .motion import FlowPredictor, FlowRefiner, Motion
 from .regions import BackgroundPredictor, RegionPredictor, Regions
@@ -37,7 +37,7 @@ class LFAEConfig:
     background_width: int = 16  # encoder of the background predictor; the paper: 32
     background_depth: int = 4  # halvings in it; the paper: 5
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.motion_stride is not None and (self.motion_stride < 1 or self.latent_stride % self.motion_stride):
             raise ValueError(f"motion_stride={self.motion_stride}: must divide {self.latent_stride}, the latent's")
 
@@ -65,7 +65,9 @@ class Concatenate(nn.Sequential):
     def __init__(self, width: int):
         super().__init__(*conv_block(2 * width, width))
 
-    def forward(self, own: Float[Tensor, "bt c h w"], features: Float[Tensor, "b c h w"], motion: Motion) -> Tensor:
+    def forward(  # type: ignore[override]  # a Sequential's takes one input; nobody takes this for one
+        self, own: Float[Tensor, "bt c h w"], features: Float[Tensor, "b c h w"], motion: Motion
+    ) -> Tensor:
         return super().forward(torch.cat([own, fetch(features, motion)], dim=1))
 
 
@@ -112,7 +114,7 @@ class LatentFlowAutoencoder(nn.Module):
         self.residual = nn.Sequential(*(ResidualBlock(widths[-1]) for _ in range(config.num_residual)))
         self.up = nn.ModuleList(UpBlock(a, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.merge = nn.ModuleList(Concatenate(width) if config.skips else Keep() for width in widths[-2::-1])
-        self.to_image = nn.Conv2d(widths[0], 3, 7, padding=3)
+        self.to_image = ToImage(widths[0])
 
     def encode(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b c h2 w2"]:
         """Image → latent map z0, `latent_stride` times smaller."""
@@ -178,7 +180,7 @@ class LatentFlowAutoencoder(nn.Module):
         source = video[:, :, 0] if source is None else source
         return self.decode(source, self.estimate_motion(source, video))
 
-    def forward(self, source: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b 3 *t h w"]):
+    def forward(self, source: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b 3 *t h w"]) -> tuple[Tensor, Motion]:
         """Motion and reconstruction of `driving`: what a training step needs."""
         motion = self.estimate_motion(source, driving)
         return self.decode(source, motion), motion

@@ -121,8 +121,8 @@ def describe(error: Exception) -> tuple[int, str]:
     ours = isinstance(error, ImportError) and (error.name or "").startswith("lfdm_lite")
     if isinstance(error, (ValueError, OSError, ImportError, FloatingPointError)) and not ours:
         return 2, text or kind
-    advice = "a fault of lfdm's own; LFDM_DEBUG=1 in the environment shows where it happened, for a report"
-    return 1, f"{kind}: {one_line(text, 300)} ({advice})"
+    how = "a fault of lfdm's own; LFDM_DEBUG=1 in the environment shows where it happened, for a report"
+    return 1, f"{kind}: {one_line(text, 300)} ({how})"
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class NumberRange:
     low: float  # in the number's own unit
     high: float
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (self.name and math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError(f"number {self.name!r} is from {self.low:g} to {self.high:g}: needs a name and a range")
 
@@ -67,12 +67,13 @@ class NumberEmbeddings(nn.ModuleList):
 
     def __init__(self, known: Sequence[NumberRange], width: int):
         super().__init__(NumberEmbedding(number, width) for number in known)
+        self.known = known
 
     def forward(self, vector: Float[Tensor, "b e"], numbers: Float[Tensor, "b n"] | None) -> Float[Tensor, "b e"]:
         if numbers is None:
             numbers = torch.full((len(vector), len(self)), math.nan, device=vector.device)
         if numbers.shape[1] != len(self):
-            names = ", ".join(embedding.known.name for embedding in self) or "none"
+            names = ", ".join(number.name for number in self.known) or "none"
             raise ValueError(f"got {numbers.shape[1]} numbers beside the label; the network knows: {names}")
         return sum((embed(value) for embed, value in zip(self, numbers.unbind(1), strict=True)), start=vector)
 

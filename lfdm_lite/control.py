@@ -7,7 +7,7 @@ makes another `Denoise` (`composed`, `pulled`, `windowed`) steers while the moti
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -273,7 +273,7 @@ def draw_motion(
     Raises:
         ValueError: an unknown sampler, numbers out of range, or seeds of another number of clips.
     """
-    from .pipeline import clip_generators
+    from .generated import clip_generators
 
     how = sampling(model, num_frames, None, sampler, steps, seed, spacing=spacing)
     count = whole_number("count", count, 1)
@@ -282,6 +282,6 @@ def draw_motion(
         raise ValueError(f"got {len(seeds)} seeds and {count} clips: give one seed, or as many as clips")
     size = model.image_size // model.autoencoder.config.flow_stride
     shape = (count, model.unet.config.channels, how.num_frames, size, size)
-    options = dict(sampler=sampler, steps=how.steps, spacing=how.spacing, progress=progress)
-    options |= {"generator": clip_generators(seeds, count)}
-    return model.diffusion.unpack_motion(sample(model.diffusion, denoise, shape, **options))
+    options: dict[str, Any] = dict(sampler=sampler, steps=how.steps, spacing=how.spacing, progress=progress)
+    x0 = sample(model.diffusion, denoise, shape, generator=clip_generators(seeds, count), **options)
+    return model.diffusion.unpack_motion(x0)

@@ -32,7 +32,7 @@ class DiffusionConfig:
     number_null_probability: float = 0.5  # share of the others that lose a number, each by itself; paper: no numbers
     min_snr: float | None = None  # clamp of the loss weights (Hang et al. 2023: 5); None: all alike, as in the paper
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field, accepted in [
             ("schedule", ("cosine", "linear")),
             ("parameterization", ("eps", "v", "x0")),
@@ -59,9 +59,10 @@ class Denoiser(Protocol):
     `asked` is the label and, if it is given them, the numbers.
     """
 
-    null_label: int
+    @property
+    def null_label(self) -> int: ...
 
-    def __call__(self, x: Tensor, t: Tensor, features: Tensor, *asked: Tensor) -> Tensor: ...
+    def __call__(self, x: Tensor, t: Tensor, features: Tensor, /, *asked: Tensor) -> Tensor: ...
 
 
 def cosine_betas(num_steps: int, s: float = 0.008, max_beta: float = 0.999) -> Float[Tensor, " t"]:
@@ -174,7 +175,7 @@ class GaussianDiffusion(nn.Module):
                 return column(self.inverse_alpha[t], x_t) * x_t - column(self.noise_to_signal[t], x_t) * output, output
             case "v":
                 return alpha * x_t - sigma * output, sigma * x_t + alpha * output
-            case "x0":
+            case _:  # "x0"
                 return output, (x_t - alpha * output) / sigma
 
     def target(
@@ -190,7 +191,7 @@ class GaussianDiffusion(nn.Module):
                 return eps
             case "v":
                 return alpha * eps - sigma * x0
-            case "x0":
+            case _:  # "x0"
                 return x0
 
     # Training

@@ -42,9 +42,9 @@ def student_of(teacher: UNet3D, scales: tuple[float, float]) -> UNet3D:
     """
     student = type(teacher)(student_config(teacher.config, scales))
     student.load_state_dict(teacher.state_dict(), strict=False)  # the embedding of the scale is all that it lacks
-    embedding = student.numbers[-1]
-    nn.init.zeros_(embedding.layers[-1].weight)
-    nn.init.zeros_(embedding.layers[-1].bias)
+    *_, last = student.numbers.modules()  # with which the embedding of the scale ends
+    for parameter in last.parameters():
+        nn.init.zeros_(parameter)
     return student
 
 

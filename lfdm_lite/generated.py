@@ -71,9 +71,11 @@ class GeneratedVideo:
             chosen = np.arange(len(self))[index].tolist()
         except (IndexError, TypeError, ValueError):
             raise IndexError(f"clip {index} of {len(self)}") from None
+        flow, occlusion = (None if maps is None else maps[chosen] for maps in (self.flow, self.occlusion))
         return GeneratedVideo(
             self.video[chosen],
-            *(None if maps is None else maps[chosen] for maps in (self.flow, self.occlusion)),
+            flow,
+            occlusion,
             [self.label_names[i] for i in chosen],
             self.source[chosen],
             [self.seed[i] for i in chosen] if isinstance(self.seed, list) else self.seed,

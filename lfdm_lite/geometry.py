@@ -7,7 +7,7 @@ the same motion. Channel 0 of a grid or a flow is x (right), channel 1 is y (dow
 
 import functools
 from collections.abc import Callable
-from typing import Literal, ParamSpec, TypeVar
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +27,7 @@ def in_float32(function: Callable[P, R]) -> Callable[P, R]:
     """
 
     @functools.wraps(function)
-    def wrapped(*args, **kwargs):
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):
             return function(*args, **kwargs)
 
@@ -86,11 +86,11 @@ class _InFloat32(torch.autograd.Function):
         return maps.float().view_as(maps)
 
     @staticmethod
-    def setup_context(ctx, inputs: tuple[Tensor], output: Tensor) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
         ctx.dtype, ctx.beside = inputs[0].dtype, beside(*inputs)
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
         gradient = gradient.to(ctx.dtype)
         return gradient.contiguous(memory_format=torch.channels_last) if ctx.beside else gradient
 
@@ -133,7 +133,7 @@ def warp(
     return warped if occlusion is None else warped * occlusion
 
 
-def resize(maps: Float[Tensor, "b c *t h w"], size: int | tuple[int, int]) -> Float[Tensor, "b c *t h2 w2"]:
+def resize(maps: Float[Tensor, "b c *t h w"], size: int | tuple[int, ...]) -> Float[Tensor, "b c *t h2 w2"]:
     """Resize images, features or flows bilinearly, anti-aliased when they shrink.
 
     A normalized flow keeps its meaning, so its values are not rescaled.
@@ -144,14 +144,14 @@ def resize(maps: Float[Tensor, "b c *t h w"], size: int | tuple[int, int]) -> Fl
     Raises:
         ValueError: if a size is below 1.
     """
-    size = (size, size) if isinstance(size, int) else tuple(size)
-    if min(size) < 1:
-        raise ValueError(f"cannot resize to {size}: both sizes must be at least 1 pixel")
-    if tuple(maps.shape[-2:]) == size:
+    h, w = (size, size) if isinstance(size, int) else size
+    if min(h, w) < 1:
+        raise ValueError(f"cannot resize to {(h, w)}: both sizes must be at least 1 pixel")
+    if maps.shape[-2:] == (h, w):
         return maps
-    shrinks = size[0] < maps.shape[-2] or size[1] < maps.shape[-1]
+    shrinks = h < maps.shape[-2] or w < maps.shape[-1]
     flat = maps.transpose(1, 2).flatten(0, 1) if maps.ndim == 5 else maps
-    flat = F.interpolate(flat, size=size, mode="bilinear", align_corners=False, antialias=shrinks)
+    flat = F.interpolate(flat, size=(h, w), mode="bilinear", align_corners=False, antialias=shrinks)
     return flat.unflatten(0, (maps.shape[0], maps.shape[2])).transpose(1, 2) if maps.ndim == 5 else flat
 
 

@@ -56,7 +56,7 @@ def check_quick(quick: Any, num_steps: int) -> tuple[int, int, float] | None:
         return None
     if not isinstance(quick, list | tuple) or len(quick) not in (2, 3):
         raise ValueError(f"quick is {quick!r}; expected steps, how many of them are guided, and their spacing")
-    steps, guided_steps, spacing = *quick, *[1.0][len(quick) - 2 :]
+    steps, guided_steps, spacing = [*quick, 1.0][:3]
     steps = whole_number("steps of quick", steps, 1, num_steps)
     guided_steps = whole_number("guided steps of quick", guided_steps, 1, steps)
     return steps, guided_steps, check_spacing("spacing of quick", spacing)
@@ -263,12 +263,14 @@ def _values(known: NumberRange, given: Any) -> list[float]:
     items = [given] if one else list(given)
     if not items:
         raise ValueError(f"no {known.name} was given; leave it out, or give a number")
-    values = [math.nan if item is None else as_number(item) for item in items]
-    for item, value in zip(items, values, strict=True):
+    values = []
+    for item in items:
+        value = math.nan if item is None else as_number(item)
         if value is None or not (math.isnan(value) or known.low <= value <= known.high):
             within = f"from {known.low:g} to {known.high:g}, between which this model was trained"
             raise ValueError(f"{known.name} is {item!r}; expected a number {within}")
-    return [float(value) for value in values]
+        values.append(float(value))
+    return values
 
 
 def _counted(lengths: Mapping[str, int], what: str = "") -> str:

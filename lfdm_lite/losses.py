@@ -86,7 +86,8 @@ def stillness_loss(
     Source: ours; the picture alone says what stands still, no true flow is needed.
     """
     change = F.max_pool2d((source - driving).abs().amax(dim=1, keepdim=True), 3, stride=1, padding=1)
-    same = F.adaptive_avg_pool2d(torch.exp(-change / tolerance), motion.flow.shape[-2:])
+    h, w = motion.flow.shape[-2:]
+    same = F.adaptive_avg_pool2d(torch.exp(-change / tolerance), (h, w))
     length = (motion.flow.square().sum(dim=1, keepdim=True) + 1e-8).sqrt()  # no infinite slope at zero
     return (same * length).mean()
 
@@ -129,7 +130,8 @@ def visibility_loss(
     """
     flow = resize(motion.flow.detach(), source.shape[-2:])
     error = (warp(source, flow) - driving).abs().mean(dim=1, keepdim=True)
-    target = torch.exp(-F.adaptive_avg_pool2d(error, motion.occlusion.shape[-2:]) / tolerance)
+    h, w = motion.occlusion.shape[-2:]
+    target = torch.exp(-F.adaptive_avg_pool2d(error, (h, w)) / tolerance)
     seen = motion.occlusion.float().clamp(1e-7, 1 - 1e-7)
     return -(target * seen.log() + (1 - target) * (1 - seen).log()).mean()  # torch's own refuses what is not a number
 

@@ -21,12 +21,12 @@ FRAMES_PIECE = 2**22  # the same of convolutions, whose weights want more work a
 KEPT_BYTES = 2**26  # work that makes more than this keeps nothing of it for the backward pass
 
 
-def keeping_all(compute: Callable[..., Tensor], *inputs) -> Tensor:
+def keeping_all(compute: Callable[..., Tensor], *inputs: object) -> Tensor:
     """compute(*inputs), keeping what the backward pass needs."""
     return compute(*inputs)
 
 
-def keeping_inputs(compute: Callable[..., Tensor], *inputs) -> Tensor:
+def keeping_inputs(compute: Callable[..., Tensor], *inputs: object) -> Tensor:
     """compute(*inputs), keeping the inputs alone: the backward pass computes the rest again."""
     return checkpoint(compute, *inputs, use_reentrant=False, preserve_rng_state=False)
 
@@ -82,7 +82,7 @@ def quantiles(values: Float[Tensor, "b n"], quantile: float) -> Float[Tensor, " 
         i, j = max(int(middle - spread), 0), min(int(middle + spread), len(few) - 1)
         low, high = np.partition(few, (i, j))[[i, j]]
         between = row.compress((row >= low) & (row <= high))
-        at = k - np.count_nonzero(row < low)
+        at = k - int(np.count_nonzero(row < low))
         if not 0 <= at < len(between) - 1:
             between, at = row, k
         after = min(at + 1, len(between) - 1)
@@ -91,7 +91,7 @@ def quantiles(values: Float[Tensor, "b n"], quantile: float) -> Float[Tensor, " 
     return lower.lerp(upper, rank - k)
 
 
-def autocast(precision: str | None, device: torch.device) -> contextlib.AbstractContextManager:
+def autocast(precision: str | None, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """Arithmetic in bfloat16 for "bf16", as it is for None.
 
     Raises:

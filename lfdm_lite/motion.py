@@ -102,7 +102,8 @@ class FlowPredictor(nn.Module):
         self.hourglass = Hourglass((num_regions + 1) * 4, width, depth, max_width)
         self.to_weights = nn.Conv2d(self.hourglass.out_channels, num_regions + 1, 7, padding=3)
         self.to_occlusion = nn.Conv2d(self.hourglass.out_channels, 1, 7, padding=3)
-        nn.init.constant_(self.to_occlusion.bias, occlusion_bias)
+        _, bias = self.to_occlusion.parameters()
+        nn.init.constant_(bias, occlusion_bias)
 
     def forward(
         self,
@@ -122,7 +123,8 @@ class FlowPredictor(nn.Module):
         features = self.hourglass(maps)
         weights = self.to_weights(features).float().softmax(dim=1)  # which motion rules where
         lookup = (weights[:, :, None] * motions).sum(dim=1)
-        flow = lookup - identity_grid(*lookup.shape[-2:], lookup.device)
+        h, w = lookup.shape[-2:]
+        flow = lookup - identity_grid(h, w, lookup.device)
         return Motion(flow, self.to_occlusion(features).float().sigmoid())
 
 
@@ -142,8 +144,8 @@ class FlowRefiner(nn.Module):
         super().__init__()
         self.hourglass = Hourglass(2 * 12 + 3, width, depth, max_width)
         self.to_change = nn.Conv2d(self.hourglass.out_channels, 3, 7, padding=3)
-        nn.init.zeros_(self.to_change.weight)
-        nn.init.zeros_(self.to_change.bias)
+        for parameter in self.to_change.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self, source: Float[Tensor, "b 3 hi wi"], driving: Float[Tensor, "b 3 hi wi"], motion: Motion

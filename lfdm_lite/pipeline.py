@@ -190,7 +190,7 @@ class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license
 
     # ------------------------------------------------------------ saving and loading
 
-    def save_pretrained(
+    def save_pretrained(  # type: ignore[override]  # the mixin's answers an address, or nothing
         self,
         save_directory: str | Path,
         *,
@@ -219,15 +219,14 @@ class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license
                 model holds numbers that are infinite or none.
         """
         check_upload({"repo_id": repo_id, **upload}, push_to_hub)
-        autoencoder, unet, diffusion = map(unwrapped, (self.autoencoder, self.unet, self.diffusion))
         config = {
             "labels": self.labels,
             "image_size": self.image_size,
             "guidance_scale": self.guidance_scale,
             **({"quick": self.quick} if self.quick else {}),
-            "autoencoder": asdict(autoencoder.config),
-            "unet": asdict(unet.config),
-            "diffusion": asdict(diffusion.config),
+            "autoencoder": asdict(unwrapped(self.autoencoder).config),
+            "unet": asdict(unwrapped(self.unet).config),
+            "diffusion": asdict(unwrapped(self.diffusion).config),
         }
         folder = save_module(save_directory, self, KIND, config, dtype, overwrite)
         if self.has_fast:
@@ -251,7 +250,7 @@ class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license
         )
 
     @classmethod
-    def from_pretrained(
+    def from_pretrained(  # type: ignore[override]  # the mixin's takes whatever a child's may take
         cls,
         pretrained_model_name_or_path: str | Path,
         *,

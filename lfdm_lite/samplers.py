@@ -87,7 +87,7 @@ def dpm_solver_step(
         return x0  # e^-h = 0 and sigma_s = 0
     h = log_snr(alpha_bar_s) - log_snr(alpha_bar_t)
     D = x0
-    if x0_before is not None:
+    if x0_before is not None and alpha_bar_before is not None:
         r = (log_snr(alpha_bar_t) - log_snr(alpha_bar_before)) / h
         D = (1 + 1 / (2 * r)) * x0 - 1 / (2 * r) * x0_before
     sigma_ratio = ((1 - alpha_bar_s) / (1 - alpha_bar_t)) ** 0.5
@@ -130,8 +130,7 @@ def guided(
     asked, null = [label], [torch.full_like(label, unet.null_label)]
     if numbers is not None:
         asked, null = [*asked, numbers], [*null, torch.full_like(numbers, math.nan)]
-    each = isinstance(guidance_scale, Tensor)
-    if not each and guidance_scale in (0, 1):
+    if not isinstance(guidance_scale, Tensor) and guidance_scale in (0, 1):
         only = asked if guidance_scale == 1 else null
         return lambda x, t: unet(x, t, features, *only)
 
@@ -141,7 +140,7 @@ def guided(
         if until and int(t.max()) < until:
             return unet(x, t, features, *asked)
         conditional, unconditional = unet(torch.cat([x, x]), torch.cat([t, t]), twice, *both).chunk(2)
-        scale = column(guidance_scale, x) if each else guidance_scale
+        scale = column(guidance_scale, x) if isinstance(guidance_scale, Tensor) else guidance_scale
         return unconditional + scale * (conditional - unconditional)
 
     return denoise

@@ -38,7 +38,7 @@ class UNet3DConfig:
     frame_index: bool = True  # give the network each frame's place in the clip, -1 to 1, as an input channel; paper: no
     frame_embedding: bool = True  # add sinusoids of the frame's index in the temporal attentions; paper: no
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if len(self.spatial_kinds) != len(self.dim_mults):
             raise ValueError(
                 f"spatial_attention={self.spatial_attention} has {len(self.spatial_kinds)} entries, "
@@ -131,7 +131,7 @@ class Level(nn.Module):
         self.temporal = temporal_attention(config, dim_out)
 
     def forward(
-        self, x: Float[Tensor, "bt c h w"], condition: Float[Tensor, "b e"], frames: Frames, run: Callable
+        self, x: Float[Tensor, "bt c h w"], condition: Float[Tensor, "b e"], frames: Frames, run: Callable[..., Tensor]
     ) -> Float[Tensor, "bt d h w"]:
         for block in self.blocks:
             x = run(block, x, condition, frames)
@@ -214,8 +214,8 @@ class UNet3D(nn.Module):
         self.grow = nn.ModuleList(upsample(dim) for dim in dims[-2:0:-1])
         self.last_block = ResidualBlock(2 * config.dim, config.dim, config.condition_dim, config.norm_groups)
         self.head = nn.Conv2d(config.dim, config.channels * config.patch**2, 1)
-        nn.init.zeros_(self.head.weight)  # a network that knows nothing answers 0
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)  # a network that knows nothing answers 0
 
     @property
     def null_label(self) -> int:
@@ -273,7 +273,8 @@ class UNet3D(nn.Module):
         motion = rearrange(x, "b c t (h py) (w px) -> (b t) (c py px) h w", py=p, px=p)
         motion = motion.contiguous(memory_format=torch.channels_last)
         maps = features if features.ndim == 4 else rearrange(features, "b f t h w -> (b t) f h w")
-        maps = maps if maps.shape[-2:] == motion.shape[-2:] else F.adaptive_avg_pool2d(maps, motion.shape[-2:])
+        h, w = motion.shape[-2:]
+        maps = maps if maps.shape[-2:] == (h, w) else F.adaptive_avg_pool2d(maps, (h, w))
         y = rearrange(self.conv_motion(motion), "(b t) d h w -> b t d h w", t=t)
         y = y + rearrange(self.conv_features(maps), "(b n) d h w -> b n d h w", b=b)  # n is 1, or t
         if self.conv_index is not None:

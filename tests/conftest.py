@@ -15,10 +15,15 @@ checked = jaxtyping.jaxtyped
 def checked_if_it_promises(**how):
     """What the import hook puts on every function, but for those without annotations: there is nothing to check.
 
-    A drawn clip makes and calls hundreds of small ones, and checking nothing takes longer than drawing.
+    Neither on those within functions that draw: a clip makes and calls hundreds, which takes longer than drawing.
     """
     decorate = checked(**how)
-    return lambda thing: thing if isfunction(thing) and not thing.__annotations__ else decorate(thing)
+    return lambda thing: thing if isfunction(thing) and (not thing.__annotations__ or draws(thing)) else decorate(thing)
+
+
+def draws(function) -> bool:
+    """Whether it is a shape, a paint or a way, made anew for every clip."""
+    return function.__module__.startswith("lfdm_lite.data.drawn") and "<locals>" in function.__qualname__
 
 
 jaxtyping.jaxtyped = checked_if_it_promises

@@ -229,6 +229,27 @@ def test_every_parameter_gets_a_gradient_from_the_losses(network):
     network.eval()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
 
+@pytest.mark.parametrize(("kernel", "h", "w"), [(7, 16, 16), (7, 64, 48), (7, 3, 5), (7, 1, 1), (3, 2, 8), (1, 4, 4)])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_a_picture_is_made_row_by_row_as_by_the_convolution_itself(kernel, h, w, layout):
+    to_image = layers.ToImage(5, kernel).double()
+    x = torch.randn(2, 5, h, w, dtype=torch.float64).to(memory_format=layout)
+    with torch.no_grad():
+        made = to_image(x)
+    assert torch.allclose(made, F.conv2d(x, to_image.weight, to_image.bias, padding=kernel // 2), atol=1e-12)
+    assert torch.allclose(made, to_image(x), atol=1e-12), "with gradients"
+
+
+def test_a_picture_is_summed_in_float32_when_its_rows_are_made_in_bfloat16():
+    to_image, x = layers.ToImage(32), torch.randn(2, 32, 24, 24)
+    with torch.no_grad():
+        true = to_image(x)
+        with torch.autocast("cpu", torch.bfloat16):
+            ours, plain = to_image(x), F.conv2d(x, to_image.weight, to_image.bias, padding=3)
+    assert ours.dtype == torch.float32
+    assert (ours - true).square().mean() < 1.5 * (plain.float() - true).square().mean()
+
+
 
 @pytest.mark.parametrize("side", [3, 32], ids=["few pixels", "many pixels"])
 @pytest.mark.parametrize("biased", [False, True])

@@ -254,6 +254,12 @@ def test_an_evaluation_of_both_stages_works_with_the_judge_of_faces_and_the_firs
         assert both[f"first_judge_label_accuracy_{name}"] == alone[f"label_accuracy_{name}"]
     assert both["frechet_generated"] == alone["frechet_generated"]
 
+    assert main([*words, "--stage", "two", "--precision", "bf16"]) == 0
+    rounded = json.loads(Path("e.json").read_text())
+    assert rounded["measured"]["precision"] == "bf16"
+    exact, near = (figures["motion_generated_pixels"]["value"] for figures in (alone, rounded["stage_two"]))
+    assert near != exact and near == pytest.approx(exact, rel=0.1)
+
 
 def test_telling_the_clips_own_numbers_works_beside_the_measures_of_stage_one():
     from lfdm_lite.commands.evaluate import Evaluate, load_clips

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..attention import sinusoids
-from ..layers import ResidualBlock, UpBlock, conv_block, down_block
+from ..layers import ResidualBlock, ToImage, UpBlock, conv_block, down_block
 from ..memory import frames_at_once
 from ..unet3d import ResidualBlock as TimedBlock
 from .rivals import Codec
@@ -37,7 +37,7 @@ class LaMDConfig:
     num_residual: int = 4  # residual blocks of the decoder that know the frame's time
     difference: bool = True  # paint what changes since frame 0, so that an untrained decoder repeats it; else frames
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.feature_channels % GROUPS:
             raise ValueError(f"feature_channels={self.feature_channels}: must be a multiple of {GROUPS}")
         for name in ("motion_channels", "num_frames", "num_down", "num_residual"):
@@ -101,10 +101,10 @@ class LaMDCodec(Codec):
         self.residual = nn.ModuleList(blocks)
         self.up = nn.ModuleList(UpBlock(a, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
         self.merge = nn.ModuleList(conv_block(2 * width, width) for width in widths[-2::-1])
-        self.to_image = nn.Conv2d(widths[0], 3, 7, padding=3)
+        self.to_image = ToImage(widths[0])
         if config.difference:
-            nn.init.zeros_(self.to_image.weight)
-            nn.init.zeros_(self.to_image.bias)
+            for parameter in self.to_image.parameters():
+                nn.init.zeros_(parameter)
 
     def features(self, image: Float[Tensor, "b 3 h w"]) -> list[Tensor]:
         """Features of an image at every resolution, finest first."""

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..layers import ResidualBlock, UpBlock, conv_block, down_block
+from ..layers import ResidualBlock, ToImage, UpBlock, conv_block, down_block
 from ..memory import frames_at_once
 from .rivals import Codec
 
@@ -21,7 +21,7 @@ class LDMConfig:
     num_down: int = 2  # halvings from image to latent map
     num_residual: int = 4  # residual blocks of the decoder, on the latent map
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if min(self.num_down, self.num_residual) < 0:
             raise ValueError(f"num_down={self.num_down}, num_residual={self.num_residual}: both must be at least 0")
         if min(self.width, self.max_width, self.latent_channels) < 1:
@@ -53,7 +53,7 @@ class LDMCodec(Codec):
         self.from_latent = conv_block(config.latent_channels, widths[-1])
         self.residual = nn.Sequential(*(ResidualBlock(widths[-1]) for _ in range(config.num_residual)))
         self.up = nn.Sequential(*(UpBlock(b, a) for a, b in reversed(pairs)))
-        self.to_image = nn.Conv2d(widths[0], 3, 7, padding=3)
+        self.to_image = ToImage(widths[0])
 
     def moments(self, image: Float[Tensor, "b 3 h w"]) -> tuple[Float[Tensor, "b c h2 w2"], Float[Tensor, "b c h2 w2"]]:
         """Mean and log variance of the map that an image becomes; the latter between -20 and 10."""

@@ -7,7 +7,7 @@ Everything behind that is the house's own: noise process, samplers, guidance, th
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -19,10 +19,14 @@ from ..files.models.configs import make_config, read_fields, read_labels
 from ..files.models.weights import build
 from ..files.reading import CheckpointError
 from ..files.variants import construct, named
-from ..generated import GeneratedVideo, check_finite
+from ..generated import GeneratedVideo, check_finite, clip_generators
 from ..inputs import Number, label_indices, number_values, pair_up, sampling
-from ..pipeline import clip_generators, evaluation_mode
+from ..memory import evaluation_mode
 from ..samplers import guided, guided_until, sample
+
+if TYPE_CHECKING:
+    from ..unet3d import UNet3D
+    from .unet2d import UNet2D
 
 PARTS = {  # of a rival: the configs of its codec and of its denoiser, imported when asked for
     "VDM": ("baselines.vdm.VDMConfig", "unet3d.UNet3DConfig"),
@@ -100,7 +104,8 @@ class Codec(nn.Module):
     @torch.no_grad()
     def measure(self, videos: Iterable[Tensor]) -> None:
         """Set `mean` and `std` to those of training clips, which come in batches (b, 3, t, h, w)."""
-        count, total, squares = 0, 0, 0
+        count, total = 0, torch.zeros_like(self.mean, dtype=torch.double)
+        squares = torch.zeros_like(total)
         for video in videos:
             x = self.represent(video).transpose(0, 1).flatten(1).double()
             count, total, squares = count + x.shape[1], total + x.sum(1), squares + x.square().sum(1)
@@ -159,7 +164,7 @@ class Rival(nn.Module):
     def __init__(
         self,
         codec: Codec,
-        denoiser: nn.Module,
+        denoiser: "UNet3D | UNet2D",
         diffusion: GaussianDiffusion,
         labels: Sequence[str],
         image_size: int = 64,
@@ -282,5 +287,12 @@ class Rival(nn.Module):
             for config, part, name in zip(classes, values, FIELDS[4:], strict=True)
         )
         labels = read_labels(labels, denoiser.num_labels, where)
-        parts = [build(lambda c=c: construct(c), where) for c in (codec, denoiser, diffusion)]
-        return cls(*parts, labels, *sizes, scale)
+        return cls(
+            build(lambda: construct(codec), where),
+            build(lambda: construct(denoiser), where),
+            build(lambda: construct(diffusion), where),
+            labels,
+            image_size,
+            num_frames,
+            scale,
+        )

@@ -37,7 +37,7 @@ class UNet2DConfig:
     init_kernel: int = 7  # pixels, size of the first convolution
     features_at_input: bool = True  # beside the cross-attention, add the features to the data place by place; ours
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("dim", "norm_groups", "blocks", "heads", "head_dim", "init_kernel"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)}: must be at least 1")
@@ -152,8 +152,8 @@ class UNet2D(nn.Module):
         self.grow = nn.ModuleList(upsample(dim) for dim in dims[-2:0:-1])
         self.last_block = ResidualBlock(2 * config.dim, config.dim, config.condition_dim, config.norm_groups)
         self.head = nn.Conv2d(config.dim, config.channels, 1)
-        nn.init.zeros_(self.head.weight)  # a network that knows nothing answers 0
-        nn.init.zeros_(self.head.bias)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)  # a network that knows nothing answers 0
 
     @property
     def null_label(self) -> int:

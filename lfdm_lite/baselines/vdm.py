@@ -17,7 +17,7 @@ class VDMConfig:
     patch: int = 4  # pixels a side that one place of the denoiser holds; Ho et al. 2022: 1
     difference: bool = False  # each frame's difference from frame 0 in place of its pixels; Ho et al. 2022: pixels
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.patch < 1:
             raise ValueError(f"patch={self.patch}: must be at least 1")
 

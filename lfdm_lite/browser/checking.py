@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..pipeline import LFDM, clip_generators
+from ..generated import clip_generators
+from ..pipeline import LFDM
 from ..samplers import guided, sample
 from .export import rounded
 from .parts import Part, parts_of

@@ -20,7 +20,8 @@ from ..files.atomic import write_json
 from ..files.checkpoints import FORMAT_VERSION
 from ..files.fast import fingerprint_of
 from ..files.places import check_folder
-from ..pipeline import LFDM, clip_generators
+from ..generated import clip_generators
+from ..pipeline import LFDM
 from ..samplers import sampling_path
 from .graphs import write_graph
 from .parts import parts_of

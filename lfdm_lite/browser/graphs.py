@@ -5,12 +5,16 @@ import logging
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from ..files.atomic import write_atomically
 from .parts import Part
+
+if TYPE_CHECKING:
+    import onnx
 
 OPSET = 18  # the newest with GridSample as of opset 16, which runtimes have on graphics processors too
 FEW = 256  # numbers of a tensor that is not worth halving
@@ -36,13 +40,13 @@ def write_graph(part: Part, path: Path) -> None:
             output_names=list(part.outputs),
             verbose=False,
         )
-    graph = program.model_proto
+    graph = program.model_proto  # type: ignore[union-attr]  # None comes of `dynamo=False` alone
     halve(graph)
     onnx.checker.check_model(graph)
     write_atomically(path, lambda temporary: temporary.write_bytes(graph.SerializeToString()))
 
 
-def halve(model: "onnx.ModelProto") -> None:  # noqa: F821 (imported where it is used)
+def halve(model: "onnx.ModelProto") -> None:
     """Store in float16 every large tensor that float16 holds exactly, and cast it back."""
     from onnx import TensorProto, helper, numpy_helper
 

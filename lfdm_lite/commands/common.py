@@ -74,6 +74,24 @@ def load_generator(folder: Path) -> Any:
     return Rival.load(folder) if read_config(folder)["kind"] in PARTS else LFDM.from_pretrained(folder)
 
 
+def sampling_asked(model: Any, options: Any) -> dict[str, Any]:
+    """What an evaluation asks of `model.generate`.
+
+    Raises:
+        UsageError: bfloat16, of a rival.
+        ValueError: an option is out of range.
+    """
+    from ..inputs import sampling
+    from ..pipeline import LFDM
+
+    how = vars(sampling(model, **{name: getattr(options, name) for name in SAMPLING}))
+    if options.precision == "float32":
+        return how
+    if not isinstance(model, LFDM):
+        raise UsageError("--precision is of latent flow diffusion models; this is another: leave it out")
+    return how | {"precision": options.precision}
+
+
 def file_name(text: str) -> str:
     """A label or an image's name, fit for a file name everywhere."""
     return "".join(c if c.isalnum() or c in "._-" else "_" for c in text)
@@ -192,7 +210,7 @@ def flags(options: type, several: bool = False, prefix: str = "") -> list[str]:
         hint = hints[field.name]
         kind, *notes = get_args(hint) if hasattr(hint, "__metadata__") else (hint,)
         name = field.name.replace("_", "-")
-        if is_dataclass(kind):
+        if isinstance(kind, type) and is_dataclass(kind):
             bare = any(getattr(note, "name", None) == "" for note in notes)
             names += flags(kind, several, prefix if bare else f"{prefix}{name}.")
         elif APPENDS in notes or not several:

@@ -90,12 +90,13 @@ def data(arguments: list[str]) -> int | None:
     kinds = {"preview": Preview, "export": Export, "prepare": Prepare, "lpips": Lpips, "i3d": I3d}
     match parse(kinds, "lfdm data", arguments):
         case Preview() as options:
-            return preview(options)
+            preview(options)
         case Export() as options:
-            return export(options)
+            export(options)
         case Prepare() as options:
             return prepare(options)
         case Lpips() as options:
-            return lpips(options)
+            lpips(options)
         case I3d() as options:
-            return i3d(options)
+            i3d(options)
+    return None

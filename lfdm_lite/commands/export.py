@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,7 +65,7 @@ def export(options: Export) -> None:
                 _, label, subject = dataset.scene(i)
                 names = {"label": label, "label_name": dataset.labels[label], "subject": subject}
                 film = Path(file_name(names["label_name"]), f"{clips.split}_{i:05d}.mp4")
-                write_clip(options.out / film, lambda i=i: dataset[i], clips.fps, options.flow)
+                write_clip(options.out / film, partial(dataset.__getitem__, i), clips.fps, options.flow)
                 rows.append(dict(zip(COLUMNS, (film.as_posix(), clips.split, *names.values()), strict=True)))
         finally:  # what is there after an interruption is a whole data set too
             if rows:

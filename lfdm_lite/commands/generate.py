@@ -1,5 +1,7 @@
 """`lfdm generate`: an image and a label become a video."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -110,9 +112,9 @@ def generate(arguments: list[str]) -> None:
         raise UsageError("--fast and --precision are of latent flow diffusion models; this is another: leave them out")
     given = options.sampler, options.steps, options.guided_steps, options.spacing
     way = model.way(options.fast, *given, quick=not wishes.weights) if isinstance(model, LFDM) else (None, *given[1:])
-    fast, steps, *way = way
+    fast, steps, guided_steps, spacing = way
     asked_of = options.num_frames, options.guidance_scale, options.sampler, steps, options.seed
-    how = sampling(model, *asked_of, fast, *way)
+    how = sampling(model, *asked_of, fast, guided_steps, spacing)
     several = len(options.image) > 1, len(labels) > 1
     names = [clip_name(image, model.labels[label], *several) for image, label in zip(images, indices, strict=True)]
     files = distinct([out.with_name(out.stem + name + out.suffix) for name in names for out in outs], sheets)
@@ -128,8 +130,9 @@ def generate(arguments: list[str]) -> None:
         result = model.generate(images, indices, **asked, **vars(how), **computed, progress=not options.quiet)
     if isinstance(model, LFDM):
         result = videos_as_wished(result, model, wishes, options.strength)
-    for i, path in enumerate(files):
-        result[i // len(outs)].save(path, fps=options.fps, scale=options.scale)
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # what encodes a film leaves Python to others meanwhile
+        clips = (result[i // len(outs)] for i in range(len(files)))
+        list(threads.map(lambda clip, path: clip.save(path, fps=options.fps, scale=options.scale), clips, files))
     for path in sheets:
         result.save(path, scale=options.scale)
     if not options.quiet:

@@ -264,7 +264,8 @@ def _frechet(a: Float[np.ndarray, "n d"], b: Float[np.ndarray, "m d"]) -> float:
     """
 
     def fit(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return x.mean(0), np.linalg.qr(x - x.mean(0), mode="r") / math.sqrt(len(x) - 1)
+        root: np.ndarray = np.linalg.qr(x - x.mean(0), mode="r")  # type: ignore[assignment]  # numpy: of all modes
+        return x.mean(0), root / math.sqrt(len(x) - 1)
 
     (mean_a, root_a), (mean_b, root_b) = fit(a), fit(b)
     cross = np.linalg.svd(root_a @ root_b.T, compute_uv=False).sum()

@@ -55,6 +55,8 @@ def same(x: Tensor, kernel: Sequence[int], stride: Sequence[int], value: float =
 class Unit(nn.Conv3d):
     """A convolution and its activation; the batch norm that the weights were trained with is folded into it."""
 
+    bias: nn.Parameter
+
     def __init__(self, below: int, width: int, kernel: int = 1, stride: int = 1):
         super().__init__(below, width, kernel, stride)
 
@@ -80,7 +82,7 @@ class Inception(nn.Module):
         super().__init__()
         a, b, c, d, e, f = widths
         first, second = "Conv3d_0a_1x1", "Conv3d_0b_3x3"
-        branches = (
+        branches: tuple[dict[str, nn.Module], ...] = (
             {first: Unit(below, a)},
             {first: Unit(below, b), second: Unit(b, c, 3)},
             {first: Unit(below, d), second: Unit(d, e, 3)},
@@ -151,8 +153,9 @@ def load_i3d(archive: str | Path = "") -> I3D:
                 unit.weight.copy_(kernel * scale.view(-1, 1, 1, 1, 1))
                 unit.bias.copy_(arrays[f"params/{where}/BatchNorm_0/bias"] - mean * scale)
         last = "params/Logits/Conv3d_0c_1x1/Conv_0"
-        network.logits.weight.copy_(arrays[f"{last}/kernel"].permute(4, 3, 0, 1, 2))
-        network.logits.bias.copy_(arrays[f"{last}/bias"])
+        weight, bias = network.logits.parameters()
+        weight.copy_(arrays[f"{last}/kernel"].permute(4, 3, 0, 1, 2))
+        bias.copy_(arrays[f"{last}/bias"])
     except (KeyError, RuntimeError) as error:
         raise CheckpointError(f"these are no weights of I3D: {one_line(error)}") from None
     return network
@@ -258,5 +261,5 @@ def frechet_video_distance(
         raise ValueError(f"made is {tuple(made.shape)} and real {tuple(real.shape)}; expected one shape")
     ours, theirs = (i3d_features(network, video, how) for video in (made, real))
     protocol = FrechetProtocol(len(made), made.shape[2], made.shape[-1], frame_rate, how)
-    distances = (distance(ours, theirs, subject=subject) for distance in (frechet_distance, kernel_distance))
-    return VideoDistance(*distances, protocol)
+    frechet, kernel = (distance(ours, theirs, subject=subject) for distance in (frechet_distance, kernel_distance))
+    return VideoDistance(frechet, kernel, protocol)

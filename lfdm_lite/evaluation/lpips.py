@@ -23,7 +23,7 @@ class AlexNetFeatures(FeatureTrunk):
     Source: Krizhevsky 2014, One weird trick for parallelizing convolutional neural networks; depths of LPIPS.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         layers: list[nn.Module] = [nn.Conv2d(3, 64, 11, stride=4, padding=2), nn.ReLU(), nn.MaxPool2d(3, stride=2)]
         layers += [nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(), nn.MaxPool2d(3, stride=2)]
         for below, width in pairwise((192, 384, 256, 256)):

@@ -127,13 +127,13 @@ def pairwise_flow_distance(
         if len(others):
             gaps = (maps[others.to(maps.device)] - maps[i]).norm(dim=1).flatten(1).mean(1)
             distance[i, others] = distance[others, i] = gaps.double().cpu()
-    distance, same = distance.numpy(), same.double().numpy()
-    value = distance.sum() / same.sum()
+    distances, paired = distance.numpy(), same.double().numpy()
+    value = distances.sum() / paired.sum()
 
     def statistic(drawn: np.ndarray) -> float:
         weight = np.bincount(drawn, minlength=b)  # a clip is never paired with itself, however often it is drawn
-        pairs = weight @ same @ weight
-        return float(weight @ distance @ weight / pairs) if pairs else float(value)
+        pairs = weight @ paired @ weight
+        return float(weight @ distances @ weight / pairs) if pairs else float(value)
 
     return Estimate(float(value), *bootstrap(statistic, b, resamples, confidence, seed, subject), b)
 

@@ -32,6 +32,9 @@ class FeatureTrunk(nn.Module):
         cuts: after how many of them each of the maps is taken; growing.
     """
 
+    mean: Float[Tensor, "1 3 1 1"]
+    std: Float[Tensor, "1 3 1 1"]
+
     def __init__(self, layers: Sequence[nn.Module], cuts: Sequence[int]):
         super().__init__()
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1))  # of ImageNet's colours

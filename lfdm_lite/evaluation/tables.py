@@ -19,17 +19,10 @@ from ..geometry import resize, warp
 from ..motion import Motion
 from ..pipeline import LFDM
 from .distances import frechet_distance
+from .intervals import Estimate, mean_estimate
 from .judges import VideoClassifier
 from .lpips import LPIPS
-from .metrics import (
-    Estimate,
-    flow_magnitude,
-    label_accuracy,
-    mean_estimate,
-    occlusion_auc,
-    pairwise_flow_distance,
-    psnr,
-)
+from .metrics import flow_magnitude, label_accuracy, occlusion_auc, pairwise_flow_distance, psnr
 from .parts import PartsTable
 from .truth import MotionTable
 
@@ -221,11 +214,8 @@ def motion_against_truth(flow: Float[Tensor, "n 2 t h w"], clips: dict[str, Tens
         for some in torch.arange(len(flow)).split(8):
             made = resize(flow[some], size)
             flows = {"": made, "frame_0": torch.zeros_like(made), "broken": resize(swapped[some], size)}
-            table.add(
-                flows,
-                *(clips[name][some] for name in ("flow", "visible")),
-                clips["never"][some] if "never" in clips else None,
-            )
+            never = clips["never"][some] if "never" in clips else None
+            table.add(flows, clips["flow"][some], clips["visible"][some], never)
     return table.figures(errors=False)
 
 

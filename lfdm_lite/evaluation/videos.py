@@ -82,7 +82,7 @@ class VideoMeasures:
         if "subject" not in clips:
             raise ValueError("these clips do not say who they show; expected `subject`, a number for every clip")
         self.judges, self.i3d, self.how, self.frame_rate = dict(judges), i3d, how, frame_rate
-        self.drawn = {"resamples": resamples, "seed": seed}
+        self.drawn: dict[str, Any] = {"resamples": resamples, "seed": seed}
         self.real, self.label, self.subject = (clips[name].cpu() for name in ("video", "label", "subject"))
         for name, judge in self.judges.items():
             if int(self.label.max()) >= judge.config.num_labels:
@@ -131,14 +131,13 @@ class VideoMeasures:
 
     def of_one_set(self, name: str, seen: Seen) -> dict[str, Estimate]:
         """The figures of a generator (named "") or a control."""
-        mean = partial(mean_estimate, **self.drawn)
         figures: dict[str, Estimate] = {}
         for judge, read in seen.read.items():
             figures[f"read_as_asked_{judge}"] = label_accuracy(read, self.label, subject=self.subject, **self.drawn)
         for figure, values in seen.scores.items():
             there = ~values.isnan()
             if there.any():
-                figures[figure] = mean(values[there], subject=self.subject[there])
+                figures[figure] = mean_estimate(values[there], subject=self.subject[there], **self.drawn)
         if self.true_length is not None and self.true_length.mean() > 0:
             lengths = seen.moved.length, self.true_length
             figures["estimated_motion_ratio"] = ratio_estimate(*lengths, subject=self.subject, **self.drawn)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .atomic import write_atomically, write_json
 from .models.configs import check_limits
 from .models.weights import (
+    Network,
     WithoutMemory,
     build,
     check_finite,
@@ -212,7 +213,7 @@ def read_tensors(folder: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
-def load_module(folder: str | Path, make: Callable[[], nn.Module]) -> nn.Module:
+def load_module(folder: str | Path, make: Callable[[], Network]) -> Network:
     """The module that `make` builds, with a folder's weights in it.
 
     It is built twice, first without memory: what the weights' header does not confirm is never allocated. If
@@ -238,7 +239,7 @@ def load_module(folder: str | Path, make: Callable[[], nn.Module]) -> nn.Module:
                 return module
 
 
-def read_module(folder: Path, make: Callable[[], nn.Module]) -> nn.Module:
+def read_module(folder: Path, make: Callable[[], Network]) -> Network:
     """`load_module` of a folder that stays as it is."""
     with WithoutMemory():
         sketch = build(make, folder / CONFIG_FILE)

@@ -86,9 +86,12 @@ class WithFast:
     folder: Path | None
     quick: tuple[int, int, float] | None
     unet: UNet3D
-    device: torch.device
     _fast: list[FastDenoiser]  # none or one; in a list, so that it is no part of the module and of its weights
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model's weights are."""
+        raise NotImplementedError
     @property
     def fast(self) -> FastDenoiser:
         """The fast network, on the model's device; read from the model's folder when it is first asked for.

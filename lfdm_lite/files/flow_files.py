@@ -6,6 +6,7 @@ Here all functions take and return normalized flow, NaN where it is unknown.
 import struct
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,7 +86,8 @@ def write_kitti_flow(path: str | Path, flow: Float[Tensor, "2 h w"]) -> None:
         raise ValueError(f"{path}: motion by {longest:.0f} pixels; a KITTI file holds less than 512, use a .flo file")
     values = np.concatenate([np.where(known[..., None], steps, 0), known[..., None]], axis=-1).astype(np.uint16)
     encoder = av.CodecContext.create("png", "w")
-    encoder.height, encoder.width, encoder.pix_fmt, encoder.time_base = *known.shape, "rgb48be", Fraction(1)
+    encoder.height, encoder.width = known.shape
+    encoder.pix_fmt, encoder.time_base = "rgb48be", Fraction(1)
     picture = av.VideoFrame.from_ndarray(values, format="rgb48be")
     content = b"".join(bytes(packet) for packet in [*encoder.encode(picture), *encoder.encode(None)])
     write_whole(path, lambda temporary: temporary.write_bytes(content))
@@ -112,7 +114,8 @@ def read_kitti_flow(path: str | Path) -> Float[Tensor, "2 h w"]:
         raise MediaError(f"{path}: {path.stat().st_size:,} bytes for {w}x{h} pixels; expected {ACCEPTED_FLOW}")
     try:
         decoder = av.CodecContext.create("png", "r")
-        (picture,) = [*decoder.decode(av.Packet(path.read_bytes())), *decoder.decode(None)]
+        pictures: list[Any] = [*decoder.decode(av.Packet(path.read_bytes())), *decoder.decode(None)]
+        (picture,) = pictures
     except Exception as error:  # whatever the decoder trips over, the file is to blame
         raise MediaError(f"{path}: not a PNG that can be read ({one_line(error)}); expected {ACCEPTED_FLOW}") from error
     values = picture.to_ndarray(format="rgb48be").astype(np.float32)

@@ -32,7 +32,7 @@ def find_folder(name: str | Path, **options: Any) -> Path:
 
     files = [place + file for place in ("", f"{FAST}/") for file in (CONFIG_FILE, WEIGHTS_FILE)]
     try:
-        return Path(snapshot_download(name, allow_patterns=files, **options))
+        return Path(snapshot_download(str(name), allow_patterns=files, **options))
     except Exception as error:  # whatever the network, the hub and their libraries may raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].removeprefix("Got: ")
         raise CheckpointError(
@@ -50,10 +50,9 @@ def read_parts(folder: Path) -> dict[str, Any]:
     stored = dict(read_config(folder, KIND))
     quick = stored.pop("quick", None)  # the only field that may be absent
     labels, image_size, scale, *values = read_fields(stored, FIELDS, where)
-    autoencoder, unet, diffusion = (
-        make_config(cls, part, f"{where}: {name}")
-        for cls, part, name in zip((LFAEConfig, UNet3DConfig, DiffusionConfig), values, FIELDS[3:], strict=True)
-    )
+    autoencoder = make_config(LFAEConfig, values[0], f"{where}: autoencoder")
+    unet = make_config(UNet3DConfig, values[1], f"{where}: unet")
+    diffusion = make_config(DiffusionConfig, values[2], f"{where}: diffusion")
     read_labels(labels, unet.num_labels, where)
     if not isinstance(image_size, int) or not isinstance(scale, int | float):
         raise CheckpointError(f"{where}: image_size {image_size!r} and guidance_scale {scale!r} must be numbers")

@@ -83,6 +83,7 @@ def iterate_frames(path: str | Path) -> Iterator[UInt8[Tensor, "3 h w"]]:
         MediaError: as `read_video`, when the first bad frame is reached.
     """
     path = Path(path)
+    frames: Iterator[Tensor]
     if os.path.isdir(path):  # without an error for names that no file can have
         frames = (to_uint8(read_image(file)) for file in frame_files(path))
     else:

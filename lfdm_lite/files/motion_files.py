@@ -60,7 +60,7 @@ def check_motion(clip: Path, frames: int) -> None:
     if not motion_file(clip).is_file():
         folders = {motion_path(clip, what): _files(clip, what) for what in PARTS}
         folders |= {clip: frame_files(clip)} if clip.is_dir() else {}
-        steps = {path: found for path, files in folders.items() if (found := _steps(files))}
+        steps = {path: gaps for path, files in folders.items() if (gaps := _steps(files))}
         for path, other in itertools.pairwise(steps):
             if steps[path] != steps[other]:
                 raise MediaError(

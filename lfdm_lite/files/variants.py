@@ -6,9 +6,12 @@ What is named here is imported when it is asked for: reading a checkpoint of our
 from collections.abc import Mapping
 from dataclasses import fields
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
-from torch import nn
+if TYPE_CHECKING:
+    from ..autoencoder import LatentFlowAutoencoder, LFAEConfig
+    from ..diffusion import DiffusionConfig, GaussianDiffusion
+    from ..unet3d import UNet3D, UNet3DConfig
 
 CONFIGS = {  # the child of a config that a file's field `variant` names
     ("LFAEConfig", "published"): "official.parts.configs.PublishedLFAEConfig",
@@ -61,7 +64,15 @@ def config_class(cls: type, values: Mapping[str, Any]) -> tuple[type, Mapping[st
     return named(CONFIGS[cls.__name__, variant]), values
 
 
-def construct(config: Any) -> nn.Module:
+@overload
+def construct(config: "LFAEConfig") -> "LatentFlowAutoencoder": ...
+@overload
+def construct(config: "UNet3DConfig") -> "UNet3D": ...
+@overload
+def construct(config: "DiffusionConfig") -> "GaussianDiffusion": ...
+@overload
+def construct(config: Any) -> Any: ...  # of a rival
+def construct(config: Any) -> Any:
     """The network or process that a config describes, with fresh weights."""
     return named(BUILT[type(config).__name__])(config)
 

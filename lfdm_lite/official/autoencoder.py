@@ -253,7 +253,7 @@ def to_official(state: Mapping[str, Tensor], config: LFAEConfig) -> dict[str, di
         ValueError: if the config has a part that theirs lacks.
     """
     check_convertible(config)
-    official = tensors_to_official(state, config) | kernels(config)
+    official = tensors_to_official(state, published := with_published(config)) | kernels(published)
     return _split({name: official[name] for name in official_order(official)})
 
 

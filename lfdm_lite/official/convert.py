@@ -13,6 +13,7 @@ from ..pipeline import LFDM
 from . import autoencoder, denoiser
 from .files import AUTOENCODER_PARTS, DIFFUSION_PART, read_states, write_states
 from .parts.autoencoder import PublishedAutoencoder
+from .parts.configs import with_published
 from .parts.denoiser import PublishedUNet3D
 from .parts.diffusion import PublishedDiffusion
 from .presets import PaperModel
@@ -33,16 +34,16 @@ def from_official(lfae: str | Path, dm: str | Path, paper: PaperModel, label_vec
         CheckpointError: a file that is damaged, holds code, or lacks a tensor; the message names what.
         ValueError: label vectors that do not fit the network.
     """
-    network = PublishedAutoencoder(paper.autoencoder)
+    network = PublishedAutoencoder(with_published(paper.autoencoder))
     try:
         states = read_states(lfae, AUTOENCODER_PARTS)
-        network.load_state_dict(autoencoder.from_official(states, paper.autoencoder))
+        network.load_state_dict(autoencoder.from_official(states, network.config))
     except CheckpointError as error:
         raise CheckpointError(_named(lfae, error)) from None
-    unet = PublishedUNet3D(paper.unet)
+    unet = PublishedUNet3D(with_published(paper.unet))
     try:
         (state,) = read_states(dm, (DIFFUSION_PART,)).values()
-        unet.load_state_dict(denoiser.from_official(state, paper.unet, label_vectors))
+        unet.load_state_dict(denoiser.from_official(state, unet.config, label_vectors))
     except CheckpointError as error:
         raise CheckpointError(_named(dm, error)) from None
     diffusion = PublishedDiffusion(paper.diffusion)

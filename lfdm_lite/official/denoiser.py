@@ -133,7 +133,7 @@ def to_official(
     Raises:
         ValueError: if the network has a part that theirs lacks.
     """
-    network = unet_to_official(state, config) | frequencies(config)
+    network = unet_to_official(state, config) | frequencies(with_published(config))
     return schedule(diffusion_config) | {PREFIX + name: tensor for name, tensor in network.items()}
 
 

@@ -108,14 +108,14 @@ def unet_to_official(tensors: Mapping[str, Tensor], config: UNet3DConfig) -> dic
         ValueError: if the config has a part that theirs lacks.
     """
     check_convertible(config)
-    official = {}
+    published, official = with_published(config), {}
     for name, tensor in tensors.items():
         if name in ("conv_motion.weight", "conv_features.weight", "label.vectors"):
             continue
-        if name == "label.null" and not config.learned_null:
+        if name == "label.null" and not published.learned_null:
             continue
-        tensor = pairs_together(tensor, config) if is_rotated(name) else tensor
-        official[official_name(name, config)] = tensor.reshape(official_shape(name, tensor.shape))
+        tensor = pairs_together(tensor, published) if is_rotated(name) else tensor
+        official[official_name(name, published)] = tensor.reshape(official_shape(name, tensor.shape))
     if "conv_motion.weight" in tensors:
         first = torch.cat([tensors["conv_motion.weight"], tensors["conv_features.weight"]], dim=1)
         official[FIRST] = first[:, :, None]
@@ -139,7 +139,8 @@ def unet_from_official(
     check_convertible(config)
     with torch.device("meta"):
         expected = PublishedUNet3D(config).state_dict()
-    names = {FIRST: (config.dim, config.channels + config.feature_channels, 1, *2 * (config.init_kernel,))}
+    names: dict[str, tuple[int, ...]] = {}
+    names[FIRST] = (config.dim, config.channels + config.feature_channels, 1, *2 * (config.init_kernel,))
     for name, tensor in unet_to_official(expected, config).items():
         names[name] = tuple(tensor.shape)
     wanted = frequencies(config)

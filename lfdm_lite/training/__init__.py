@@ -3,8 +3,18 @@
 Needs the extra `train`: `pip install -e ".[train]"` in a clone.
 """
 
-from .configs import AutoencoderRun, DataConfig, DecoderRun, DiffusionRun, DistillRun, JudgeRun, LoopConfig, OptimConfig
-from .presets import PRESETS, Preset
+from .configs import (
+    AutoencoderRun,
+    DataConfig,
+    DecoderRun,
+    DiffusionRun,
+    DistillRun,
+    JudgeRun,
+    LoopConfig,
+    OptimConfig,
+    Preset,
+)
+from .presets import PRESETS
 from .rivals import BothStages, both_stages
 from .stages.both import train_both
 from .stages.decoder import train_decoder

@@ -85,7 +85,7 @@ class DataConfig:
     acting: Acting = Acting()  # of drawn faces: ranges of strength and turn, parts at rest, whose motion the head has
     draws: int = 1  # times that each training video is sampled, at other frames each time
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         counts = dict.fromkeys(("train_clips", "val_clips"), (1, 10**8))
         check_numbers(self, size=(1, 4096), num_frames=(1, 10_000), seed=ANY_SEED, draws=(1, 10_000), **counts)
 
@@ -107,7 +107,7 @@ class OptimConfig:
     ema: float = 0.995  # decay of the weights' moving average, 0 for no average; the paper: 0
     batch_norm: Literal["process", "all", "frozen"] = "process"  # statistics from a process's part; all (GPUs); stored
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema={self.ema:g}: must be at least 0 and below 1")
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -143,7 +143,7 @@ class LoopConfig:
     save_minutes: float | None = None  # minutes between checkpoints, beside `save_every`; None: no such limit
     cache_folder: str = ""  # where clips and motions are kept, so that runs share them; "": cache, beside the run
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.max_hours is not None and not self.max_hours > 0:
             raise ValueError(f"max_hours={self.max_hours:g}: must be above 0")
         if self.cpu_minutes is not None and not self.cpu_minutes > 0:
@@ -208,7 +208,7 @@ class AutoencoderRun:
     shift_weight: float = 0.1  # of the equivariance of shifts
     affine_weight: float = 0.02  # of the equivariance of affine frames
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("visibility_tolerance", "stillness_tolerance", "smoothness_tolerance"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}={getattr(self, name):g}: must be above 0")
@@ -246,7 +246,7 @@ class DecoderRun:
     from_rest: float = 0.5  # share of pairs whose source is frame 0; else any frame
     gradient_weight: float = 1.0  # of colour differences against colours, in the pyramid loss
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_numbers(self, from_rest=SHARE, gradient_weight=WEIGHT)
 
 
@@ -263,7 +263,7 @@ class DistillRun:
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(2000, 8, 1e-4, weight_decay=0.0))
     loop: LoopConfig = field(default_factory=LoopConfig)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_numbers(self, student_steps=(1, 1000), teacher_steps=(1, 1000), scales=(0, 1000))
         NumberRange("scales", *self.scales)
 
@@ -281,7 +281,7 @@ class JudgeRun:
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=300, batch_size=32, learning_rate=2e-3))
     loop: LoopConfig = field(default_factory=LoopConfig)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_numbers(self, wear=SHARE)
 
 

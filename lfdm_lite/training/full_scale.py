@@ -1,6 +1,7 @@
 """Presets of 128x128 pixels: the paper's three, the same model on procedural faces, and a smaller one."""
 
 from dataclasses import replace
+from typing import Any, Literal
 
 from ..autoencoder import LFAEConfig
 from ..evaluation.judges import VideoClassifierConfig
@@ -13,12 +14,16 @@ PAPER = OptimConfig(
     weight_decay=0.0, clip=1.0, ema=0.999,
 )  # fmt: skip
 STAGE_ONE = {"mug": 46_500, "mhad": 43_100, "natops": 24_000}  # steps
-STAGE_TWO = {
+STAGE_TWO: dict[str, dict[str, Any]] = {
     "mug": dict(steps=111_600, batch_size=5, drops=(0.667, 0.833)),
     "mhad": dict(steps=86_400, batch_size=6, drops=(0.667, 0.833)),
     "natops": dict(steps=33_600, batch_size=20, drops=(0.571, 0.714), learning_rate=1e-4),
 }
-SAMPLING = {"mug": "very_random", "mhad": "random", "natops": "random"}  # of the frames, in stage two
+SAMPLING: dict[str, Literal["random", "very_random"]] = {  # of the frames, in stage two
+    "mug": "very_random",
+    "mhad": "random",
+    "natops": "random",
+}
 JUDGE = OptimConfig(steps=1500, batch_size=16, learning_rate=1e-3)
 LONG = LoopConfig(save_every=1000, validate_every=2000, sample_every=2000, log_every=50)
 """How runs of many hours are carried out."""

@@ -84,12 +84,14 @@ def _rivals64() -> Preset:
 def _ablations64() -> Preset:
     """`rivals64`, of whose LFDM parts can be taken out: its occlusion maps, and what stage two knows of the image."""
     whole = _rivals64()
-    model, unet = (
-        kind(**{known.name: getattr(part, known.name) for known in fields(part)})
-        for kind, part in ((AblatedLFAEConfig, whole.autoencoder.model), (AblatedUNet3DConfig, whole.diffusion.unet))
+    lfae, unet = (
+        {known.name: getattr(part, known.name) for known in fields(part)}
+        for part in (whole.autoencoder.model, whole.diffusion.unet)
     )
     return replace(
-        whole, autoencoder=replace(whole.autoencoder, model=model), diffusion=replace(whole.diffusion, unet=unet)
+        whole,
+        autoencoder=replace(whole.autoencoder, model=AblatedLFAEConfig(**lfae)),
+        diffusion=replace(whole.diffusion, unet=AblatedUNet3DConfig(**unet)),
     )
 
 

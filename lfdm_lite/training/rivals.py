@@ -28,11 +28,11 @@ from .configs import (
 
 
 @dataclass(frozen=True)
-class LDMCodecRun:
-    """The image auto-encoder of LDM, on single frames. What it shares with LFDM's means the same there."""
+class CodecRun:
+    """Stage one of a rival that has one. What it shares with LFDM's means the same there."""
 
-    stage: ClassVar[str] = "ldm-codec"
-    model: LDMConfig = field(default_factory=LDMConfig)
+    stage: ClassVar[str]
+    model: LDMConfig | LaMDConfig = field(default_factory=LDMConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(steps=5000))
     loop: LoopConfig = field(default_factory=LoopConfig)
@@ -45,12 +45,20 @@ class LDMCodecRun:
     gradient_weight: float = 1.0  # of colour differences against colours, in the pyramid loss
     kl_weight: float = 1e-4  # of the divergence from a standard normal, a mean over the map's numbers
 
-    def __post_init__(self):
+
+@dataclass(frozen=True)
+class LDMCodecRun(CodecRun):
+    """The image auto-encoder of LDM, on single frames. What it shares with LFDM's means the same there."""
+
+    stage: ClassVar[str] = "ldm-codec"
+    model: LDMConfig = field(default_factory=LDMConfig)
+
+    def __post_init__(self) -> None:
         check_losses(self)
 
 
 @dataclass(frozen=True)
-class LaMDCodecRun(LDMCodecRun):
+class LaMDCodecRun(CodecRun):
     """LaMD's auto-encoder, on whole clips; what it shares with LDM's means the same there."""
 
     stage: ClassVar[str] = "lamd-codec"
@@ -60,7 +68,7 @@ class LaMDCodecRun(LDMCodecRun):
     adversarial_weight: float = 0.0  # of looking real to a discriminator that learns beside it; the paper: on
     adversarial_from: int = 0  # step from which on that counts
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_losses(self, frames=(1, self.data.num_frames), adversarial_from=(0, 10**9))
 
 
@@ -71,7 +79,7 @@ class RivalDiffusionRun:
     stage: ClassVar[str]
     kind: ClassVar[str]  # of the rival, a key of `baselines.rivals.PARTS`
     codec: str = ""  # folder of a finished first stage
-    denoiser: UNet3DConfig = field(default_factory=UNet3DConfig)
+    denoiser: UNet3DConfig | UNet2DConfig = field(default_factory=UNet3DConfig)
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(
@@ -86,6 +94,7 @@ class VDMDiffusionRun(RivalDiffusionRun):
 
     stage: ClassVar[str] = "vdm-diffusion"
     kind: ClassVar[str] = "VDM"
+    denoiser: UNet3DConfig = field(default_factory=UNet3DConfig)
     pixels: VDMConfig = field(default_factory=VDMConfig)
 
 
@@ -95,6 +104,7 @@ class LDMDiffusionRun(RivalDiffusionRun):
 
     stage: ClassVar[str] = "ldm-diffusion"
     kind: ClassVar[str] = "LDM"
+    denoiser: UNet3DConfig = field(default_factory=UNet3DConfig)
 
 
 @dataclass(frozen=True)
@@ -114,11 +124,12 @@ class BothStages:
     cpu_minutes: float | None = None  # processor minutes of both stages; drawing the clips is free; None: optim.steps
     share: float = 0.5  # of these minutes, for the first stage
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_numbers(self, share=SHARE)
         if self.cpu_minutes is not None and not self.cpu_minutes > 0:
             raise ValueError(f"cpu_minutes={self.cpu_minutes:g}: must be above 0")
-        first, second = getattr(self, "first", None), getattr(self, "second", None)
+        first: Any = getattr(self, "first", None)
+        second: Any = getattr(self, "second", None)
         if first is not None and not 0 < self.share < 1:
             raise ValueError(f"share={self.share:g}: must be above 0 and below 1, so that either stage has some")
         if first is not None and first.data != second.data:
@@ -160,7 +171,10 @@ class LaMDRun(BothStages):
     second: LaMDDiffusionRun = field(default_factory=LaMDDiffusionRun)
 
 
-def both_stages(stage: str, preset: Preset) -> BothStages:
+AnyRun = LFDMRun | VDMRun | LDMRun | LaMDRun
+
+
+def both_stages(stage: str, preset: Preset) -> AnyRun:
     """The run of LFDM or of a rival that a preset of LFDM stands for.
 
     Args:

@@ -134,7 +134,7 @@ def somebody_is_there() -> bool:
     program does not say, `Dial.live` gives the control all the same.
     """
     ipython = import_module("IPython").get_ipython() if find_spec("IPython") else None
-    request = getattr(getattr(ipython, "kernel", None), "get_parent", dict)()
+    request: Any = getattr(getattr(ipython, "kernel", None), "get_parent", dict)()
     return bool(request.get("content", {}).get("allow_stdin", False))
 
 

@@ -7,11 +7,12 @@
     --before FOLDER    a checkout of this repository whose ways take part, first of them its long way
     --only NAME ...    ways that take part, such as "now, quick"; all are held against the first
 
-The long way is 20 guided steps, the quick one what the shipped model's `quick` says. For `clip`, each checkout has a
-process of its own; clips are of the same picture, label and seed, and "differs" is the largest difference of a pixel
-(0 to 1) from what the first checkout makes the same way. Times are processor seconds, with one thread unless
-OMP_NUM_THREADS says otherwise, since other work may share the machine; ratios are medians over pairs. The profile is
-of the least that each call of an operator took in eight runs.
+The long way is 20 guided steps, the quick one what the shipped model's `quick` says, and three a step less than that;
+each also in bfloat16 (`quick-bf16`). For `clip`, each checkout has a process of its own; clips are of the same picture,
+label and seed, and "differs" is the largest difference of a pixel (0 to 1) from what the first checkout makes the same
+way. Times are processor seconds, with one thread unless OMP_NUM_THREADS says otherwise, since other work may share the
+machine; ratios are medians over pairs. The profile, of one thread too, is of the least that each call of an operator
+took in eight runs.
 """
 
 import argparse
@@ -31,7 +32,8 @@ import numpy as np
 
 ROOT = Path(__file__).parents[2]
 LONG = {"steps": 20, "guided_steps": 20}
-WAYS = {"long": LONG, "quick": {"fast": True}}
+WAYS = {"long": LONG, "quick": {"fast": True}, "three": {"steps": 3, "guided_steps": 1, "spacing": 1.75}}
+WAYS |= {f"{way}-bf16": how | {"precision": "bf16"} for way, how in WAYS.items()}
 PICTURE, LABEL = "assets/examples/person_a.png", "surprise"
 
 
@@ -68,6 +70,7 @@ def profile(runs: int = 8) -> str:
             self.calls.append((function.overloadpacket.__name__, time.thread_time() - began))
             return found
 
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", 1)))
     model = LFDM.from_pretrained("assets/checkpoints/faces64")
     clip = model.generate(PICTURE, LABEL, seed=0, progress=False, steps=1)
     motion = Motion(clip.flow, clip.occlusion)
@@ -138,8 +141,10 @@ def shells(roots: dict[str, Path], folder: Path, clock: bool) -> dict[str, Calla
 
         return run
 
-    long = [f"--{name.replace('_', '-')}={value}" for name, value in LONG.items()]
-    return {f"{n}, {way}": runner(r, long if way == "long" else []) for n, r in roots.items() for way in WAYS}
+    def said(how: dict) -> list[str]:  # the quick way is the shell's default
+        return [f"--{name.replace('_', '-')}={value}" for name, value in how.items() if name != "fast"]
+
+    return {f"{n}, {way}": runner(r, said(how)) for n, r in roots.items() for way, how in WAYS.items()}
 
 
 def in_turn(makers: dict[str, Callable[[], float]], pairs: int, uncounted: int) -> dict[str, list[float]]:

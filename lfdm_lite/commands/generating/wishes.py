@@ -40,7 +40,7 @@ class Wishes:
     factor: float = 1.0  # by which the motion is then scaled
     onset: float | None = None  # frames
     duration: float | None = None
-    place: str | tuple[float, ...] | None = None
+    place: str | tuple[float, float, float, float] | None = None
     weights: dict[str, float] = field(default_factory=dict)  # of the mixture, by label
 
     @property
@@ -118,7 +118,7 @@ def motion_side(model: "LFDM") -> int:
     return model.image_size // model.autoencoder.config.flow_stride
 
 
-def place_of(text: str, side: int) -> str | tuple[float, ...]:
+def place_of(text: str, side: int) -> str | tuple[float, float, float, float]:
     """A place by its name, or the four numbers of a box.
 
     Args:
@@ -129,7 +129,7 @@ def place_of(text: str, side: int) -> str | tuple[float, ...]:
     """
     from ...control import PLACES, mask_of
 
-    place: str | tuple[float, ...] = text
+    place: str | tuple[float, float, float, float] = text
     if text not in PLACES:
         box = tuple(as_float(number) for number in text.split(","))
         if len(box) != 4 or not (-1 <= box[0] < box[2] <= 1 and -1 <= box[1] < box[3] <= 1):
@@ -166,14 +166,18 @@ def changed(motion: "Motion", wishes: Wishes) -> "Motion":
     return motion
 
 
-def videos_as_wished(result: "GeneratedVideo", model: "LFDM", wishes: Wishes, strength: float | None) -> Any:
+def videos_as_wished(
+    result: "GeneratedVideo", model: "LFDM", wishes: Wishes, strength: float | None
+) -> "GeneratedVideo":
     """Generated videos, decoded anew from their changed motion."""
     import torch
 
     from ...motion import Motion
 
-    numbers = {**result.numbers, **({} if strength is None else {"strength": [strength] * len(result)})}
-    if not wishes.change_motion:
+    numbers = dict(result.numbers)
+    if strength is not None:
+        numbers["strength"] = [strength] * len(result)
+    if not wishes.change_motion or result.flow is None or result.occlusion is None:
         return replace(result, numbers=numbers)
     motion, video = changed(Motion(result.flow, result.occlusion), wishes), []
     with torch.no_grad():

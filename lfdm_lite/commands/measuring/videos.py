@@ -5,20 +5,19 @@ from pathlib import Path
 from typing import Any
 
 from ..clips import dataset_of, is_procedural, load_clips, relabel
-from ..common import SAMPLING, UsageError, load_generator, pick_device
+from ..common import UsageError, load_generator, pick_device, sampling_asked
 from .judges import find_judge, find_judge_of_faces, load_judge
 
 
 def evaluate_generator(folder: Path, options: Any) -> dict[str, Any]:
     """One video for each clip, and another with another seed."""
     from ...evaluation.tables import generate_like
-    from ...inputs import sampling
     from ...pipeline import LFDM
 
     model = load_generator(folder).to(pick_device(options.device))
     if options.tell_numbers and not (isinstance(model, LFDM) and model.unet.config.numbers):
         raise UsageError("--tell-numbers: this model was trained with labels alone; leave it out")
-    how = vars(sampling(model, **{name: getattr(options, name) for name in SAMPLING}))
+    how = sampling_asked(model, options)
     clips, measures = at_hand(folder, options, model)
     made, seconds = generate_like(model, clips, **how)
     again, _ = generate_like(model, clips, **how | {"seed": how["seed"] + 10_007})

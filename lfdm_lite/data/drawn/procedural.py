@@ -39,7 +39,7 @@ class Split(NamedTuple):
     clips: int
 
 
-class ProceduralSet(Dataset, ABC):
+class ProceduralSet(Dataset[dict[str, Any]], ABC):
     """Clips drawn when they are asked for, of subjects who start at rest and act out a label.
 
     An item is a dictionary: `video` (3, T, H, W) float32 RGB in [0, 1]; `label` int and `label_name`; `subject` int;
@@ -61,7 +61,7 @@ class ProceduralSet(Dataset, ABC):
         IndexError: from `clips[i]`, if there is no clip `i`. Negative indices count from the end.
     """
 
-    labels: ClassVar[tuple[str, ...]]
+    labels: tuple[str, ...]  # of the class, but where an object finds its own
     numbers: ClassVar[tuple[str, ...]] = ()  # that `tell` gives
     parts: ClassVar[tuple[str, ...]] = ()  # what the layers that `draw` gives are of, in a set that names its parts
     key: ClassVar[int]  # keeps the random numbers of this set apart from those of others

@@ -32,7 +32,7 @@ def cache_folder(cache: str | Path | bool | None) -> Path | None:
     """Where things are cached: the folder given, none for None or False, and for True `files.places.user_cache`."""
     if cache is True:
         return user_cache()
-    return Path(cache) if cache not in (None, False) else None
+    return None if cache is None or cache is False else Path(cache)
 
 
 def index_file(cache: Path, root: Path, table: Path | None) -> Path:

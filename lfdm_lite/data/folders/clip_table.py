@@ -147,7 +147,7 @@ def plainly(name: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in name)
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:  # a link in a circle
@@ -265,7 +265,8 @@ def assign_splits(clips: list[Clip], root: Path) -> list[str]:
 
 def _once(units: list[str], clips: list[Clip]) -> list[str]:
     """The units, those joined that share a film: by a link, or beside itself in another format."""
-    joined, first = {name: name for name in units}, {}
+    joined = {name: name for name in units}
+    first: dict[str, str] = {}
 
     def root(name: str) -> str:
         return name if joined[name] == name else root(joined[name])

@@ -55,7 +55,7 @@ def frame_indices(length: int, num_frames: int, sampling: Sampling, rng: np.rand
     return sorted([even[0], *between, even[-1]])
 
 
-class VideoFolder(Dataset):
+class VideoFolder(Dataset[dict[str, Any]]):
     """Clips of a folder, cut to a square, resized, and sampled to `num_frames` frames.
 
     `root/LABEL/clip.mp4`, `root/LABEL/SUBJECT/clip.gif` or `root/LABEL/clip/000.png`: a clip is a film (mp4, webm,
@@ -176,11 +176,12 @@ class VideoFolder(Dataset):
 
     def _frames(self, clip: Clip, wanted: list[int]) -> UInt8[Tensor, "t 3 h w"]:
         """The wanted frames, in rising order, from the cache or else decoded; all others are cached on the way."""
-        file = self._cache.file(clip.path, clip.stamp, self.size) if self._cache else None
-        kept = self._cache.read(file, clip.frames, self.size) if file else None
+        cache = self._cache
+        file = cache.file(clip.path, clip.stamp, self.size) if cache else None
+        kept = cache.read(file, clip.frames, self.size) if cache and file else None
         if kept is not None:
             return torch.from_numpy(kept[wanted])
-        keep = self._cache is not None and self._cache.takes(clip.frames, self.size)
+        keep = cache is not None and cache.takes(clip.frames, self.size)
         needed, end = set(wanted), clip.frames - 1 if keep else wanted[-1]
         frames: dict[int, Tensor] = {}
         i, frame = -1, torch.empty(0)
@@ -196,8 +197,8 @@ class VideoFolder(Dataset):
                 if self.on_error == "raise" or i < 0:
                     raise
                 warnings.warn(f"{error}; going on with the frames before", stacklevel=3)
-        if keep and i == end:
-            self._cache.write(file, torch.stack([frames[n] for n in range(i + 1)]).numpy())
+        if keep and i == end and cache and file:
+            cache.write(file, torch.stack([frames[n] for n in range(i + 1)]).numpy())
         elif i not in frames:  # a film may hold fewer frames than it promised: then its last one repeats
             frames[i] = self._small(frame)
         return torch.stack([frames[min(n, i)] for n in wanted])

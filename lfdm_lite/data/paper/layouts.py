@@ -106,7 +106,8 @@ def count_table(facts: Facts, counts: Counter[tuple[int, str | None]]) -> str:
     for label, name in enumerate(facts.labels):
         expected = [sum(len(facts.expected(label, s)) for s in subjects) for subjects in parts.values()]
         rows.append((name, [counts[label, part] for part in parts], expected))
-    rows.append(("all", *([sum(column) for column in zip(*(row[i] for row in rows), strict=True)] for i in (1, 2))))
+    all_found = [sum(column) for column in zip(*(row[1] for row in rows), strict=True)]
+    rows.append(("all", all_found, [sum(column) for column in zip(*(row[2] for row in rows), strict=True)]))
     width = max(len(name) for name, _, _ in rows) + 2
     lines = [f"{'class':<{width}}" + "".join(f"{part:>12}" for part in parts)]
     for name, found, expected in rows:
@@ -123,7 +124,8 @@ Found = tuple[list[Take], list[str], list[str]]  # takes, missing, unused
 
 def _find_mug(facts: Facts, files: Files) -> Found:
     """Folders of pictures below a folder named after an expression, below one of three digits."""
-    takes, odd = [], Counter()
+    takes: list[Take] = []
+    odd: Counter[str] = Counter()
     numbers = {name: number for number, name in enumerate(facts.labels)}
     for folder, names in files:
         expression = folder.parent.name.lower()
@@ -181,8 +183,8 @@ def _find_natops(facts: Facts, files: Files) -> Found:
             takes += [Take(name, gesture - 1, subject, path, frames) for path in sorted(paths)]
         lost = [repeat for repeat in range(1, (facts.repeats or 0) + 1) if repeat not in here]
         if here and lost and facts.split_of(subject):
-            numbers = ", ".join(map(str, lost))
-            missing.append(f"{lists[0].name}: subject {subject}, gesture {gesture}, repetition {numbers}")
+            repeats = ", ".join(map(str, lost))
+            missing.append(f"{lists[0].name}: subject {subject}, gesture {gesture}, repetition {repeats}")
     return takes, missing, unused
 
 

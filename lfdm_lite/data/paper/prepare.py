@@ -26,7 +26,7 @@ from ...files.locks import HOLDER, LOCK, hold_folder
 from ...files.media import MediaError, frame_files, iterate_frames, read_image
 from ...files.pictures import ACCEPTED, FORMATS, check_file, need, to_uint8
 from ...files.video.films import LOSSLESS, encode_film
-from ..folders.video_folder import TABLE
+from ..folders.clip_table import TABLE
 from .facts import Facts
 from .films import letterbox
 from .layouts import Survey, Take, count_table
@@ -159,7 +159,7 @@ def write_lossless(path: Path, frames: list[Frame], fps: int) -> None:
 
 def _make(
     source: Path, takes: list[Take], facts: Facts, root: Path, size: int, stop: threading.Event, bar: tqdm
-) -> dict:
+) -> dict[str, str]:
     """Write the clips of one source; returns what is wrong with those that could not be made."""
     left = {take.name: take for take in takes}
     why = "it was interrupted"

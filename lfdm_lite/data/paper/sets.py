@@ -14,11 +14,11 @@ from ..folders.video_folder import Sampling, VideoFolder
 from .facts import MHAD_FACTS, MUG_FACTS, NATOPS_FACTS, Facts
 
 MANIFEST = "prepared.json"  # says what `lfdm data prepare` made in a folder, and whether it came to its end
-PARTS = {"train": ("train",), "val": ("val",), "test": ("test",)}  # of which parts a split is made
+PARTS: dict[str, tuple[str, ...]] = {"train": ("train",), "val": ("val",), "test": ("test",)}  # that a split is made of
 PARTS |= {"trainval": ("train", "val"), "all": ("train", "val", "test")}
 
 
-class PaperSet(Dataset):
+class PaperSet(Dataset[dict[str, Any]]):
     """One of the paper's data sets, prepared by `lfdm data prepare NAME SRC ROOT`.
 
     An item is `dict(video, label, label_name, subject)`: video (3, num_frames, size, size) in [0, 1]; label the
@@ -64,8 +64,9 @@ class PaperSet(Dataset):
         self.root, self.split = Path(root), split
         self._check(size)
         whole = "all" if split == "trainval" else split
-        options = {"seed": seed, "cache": cache, "cache_gb": cache_gb}
-        self.folder = VideoFolder(self.root, size, num_frames, sampling, whole, **options)
+        self.folder = VideoFolder(
+            self.root, size, num_frames, sampling, whole, seed=seed, cache=cache, cache_gb=cache_gb
+        )
         self._indices = [i for i, clip in enumerate(self.folder.clips) if clip.split in PARTS[split]]
         self._label = {name: number for number, name in enumerate(self.facts.labels)}
         self.labels = tuple(self.facts.texts.values()) if published else self.facts.labels

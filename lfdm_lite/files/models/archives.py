@@ -82,7 +82,8 @@ class Archive:
         """
         content = self.checked(Path(archive) if archive else self.path())
         with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as members:
-            tree = read_arrays(members.extractfile(member).read(), f"{self.name}: {member}")
+            file = members.extractfile(member)  # None: of a folder
+            tree = read_arrays(file.read() if file else b"", f"{self.name}: {member}")
         return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in _leaves(tree, self.name)}
 
     def fetch(self, archive: str | Path = "") -> Path:
@@ -159,7 +160,7 @@ def _without_login(url: str) -> tuple[str, str]:
     return parts._replace(netloc=host).geturl(), f"Basic {header}" if login else ""
 
 
-def _opened(url: str, login: str, certificates: str | None) -> closing:
+def _opened(url: str, login: str, certificates: str | None) -> closing[Any]:
     """The answer of an address; a login is not sent on to where it may redirect."""
     request, context = Request(url), None
     if login:

@@ -103,21 +103,21 @@ def make_config(cls: type[Config], values: Any, where: Any) -> Config:
     if not isinstance(values, Mapping):
         raise CheckpointError(f"{where} is {shown(values)}, expected an object with the fields of {cls.__name__}")
     try:
-        cls, values = config_class(cls, values)
+        kind, values = config_class(cls, values)
     except ValueError as error:
         raise CheckpointError(f"{where}: {error}") from None
-    hints = typing.get_type_hints(cls)
-    known = [field.name for field in fields(cls) if field.init]
+    hints = typing.get_type_hints(kind)
+    known = [field.name for field in fields(kind) if field.init]
     for name in values:
         if name not in known:
             raise CheckpointError(
-                f"{where} has an unknown field {shown(name)}; {cls.__name__} knows: {', '.join(known)}"
+                f"{where} has an unknown field {shown(name)}; {kind.__name__} knows: {', '.join(known)}"
             )
     arguments = {name: _decode(hints[name], value, f"{where}.{name}") for name, value in values.items()}
     try:
-        return cls(**arguments)
+        return kind(**arguments)
     except (ArithmeticError, LookupError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{where} does not fit {cls.__name__}: {one_line(error)}") from None
+        raise CheckpointError(f"{where} does not fit {kind.__name__}: {one_line(error)}") from None
 
 
 def _decode(hint: Any, value: Any, where: str) -> Any:
@@ -125,7 +125,7 @@ def _decode(hint: Any, value: Any, where: str) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if hint is Any:
         return value
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return make_config(hint, value, where)
     if origin in (typing.Union, UnionType):
         for option in arguments:

@@ -8,7 +8,7 @@ import re
 import zipfile
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -80,12 +80,12 @@ def check_members(path: Path) -> bool:
     return True
 
 
-def numbers_of_numpy() -> contextlib.AbstractContextManager:
+def numbers_of_numpy() -> contextlib.AbstractContextManager[None]:
     """Inside, counters and scores may be numbers of numpy, by the names that numpy 1 and numpy 2 save them under.
 
     These make a number of bytes and run nothing. torch can be told so from 2.6 on; before, such files are refused.
     """
-    if torch.__version__ < (2, 6):
+    if torch.__version__ < (2, 6):  # type: ignore[operator]  # torch says that it is a text alone
         return contextlib.nullcontext()
     core = getattr(np, "_core", None) or np.core
     scalar = [(core.multiarray.scalar, f"numpy.{name}.multiarray.scalar") for name in ("core", "_core")]
@@ -131,7 +131,7 @@ class PickledArray:
             raise CheckpointError(
                 f"it holds {len(content):,} bytes for an array of {number.name} of shape {shown(shape)}"
             )
-        order = "F" if fortran else "C"
+        order: Literal["F", "C"] = "F" if fortran else "C"
         self.array = np.frombuffer(content, number).reshape(shape, order=order).copy(order)
 
 
@@ -176,6 +176,7 @@ def _with_arrays(tree: Any, done: dict[int, Any]) -> Any:
     """The nest with arrays in the place of their stand-ins; what it holds twice is looked at once, by its `id`."""
     if id(tree) in done:
         return done[id(tree)]
+    made: Any
     if type(tree) is dict:
         made = {_with_arrays(name, done): _with_arrays(inner, done) for name, inner in tree.items()}
     elif type(tree) in (list, tuple):

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ COUNTER = torch.int64  # what batch norms count their batches with, the only who
 STORED = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": COUNTER}
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # of torch: what they call
 # the module within: torch.compile, DataParallel and DistributedDataParallel, FSDP, activation checkpointing
+Network = TypeVar("Network", bound=nn.Module)
 
 
 # ---------------------------------------------------------------- names
@@ -43,9 +44,9 @@ def plain_names(names: Iterable[str], where: Any) -> dict[str, str]:
     return plain
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
+def unwrapped(module: Network) -> Network:
     """The module within what torch.compile, DataParallel and the like have put around it."""
-    inner = [child for name, child in module.named_children() if name in WRAPPERS]
+    inner: list[Any] = [child for name, child in module.named_children() if name in WRAPPERS]
     return unwrapped(inner[0]) if inner else module
 
 
@@ -126,7 +127,7 @@ def fingerprint(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -224,7 +225,7 @@ class WithoutMemory(TorchFunctionMode):
     ALLOCATE = (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn)
     DRAW = (Tensor.uniform_, Tensor.normal_)
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if function in self.ALLOCATE:
             kwargs["device"] = "meta"
@@ -233,7 +234,7 @@ class WithoutMemory(TorchFunctionMode):
         return function(*args, **kwargs)
 
 
-def build(make: Callable[[], nn.Module], where: Any) -> nn.Module:
+def build(make: Callable[[], Network], where: Any) -> Network:
     """Build a network from a config that was read from disk; what its constructor refuses is a fault of the file.
 
     Raises:

@@ -273,4 +273,5 @@ def _encode(av: Any, path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], f
                     context.color_range = 1
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
             container.mux(stream.encode(frame.reformat(format=how.pixels, interpolation="AREA")))
-        container.mux(stream.encode())
+        if stream is not None:
+            container.mux(stream.encode())

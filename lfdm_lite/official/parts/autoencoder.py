@@ -3,7 +3,9 @@
 It is built first as ours reads; then some of its parts are replaced.
 """
 
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -18,7 +20,12 @@ from . import stage_one as parts
 from .configs import PublishedLFAEConfig
 
 AXIS_SIGNS = {"turn": sign_of_turn, "first": parts.sign_of_first, "none": parts.no_sign}
-BACKGROUNDS = {"affine": parts.Affine, "shift": parts.Shift, "perspective": parts.Perspective}
+Background = parts.Affine | parts.Shift | parts.Perspective
+BACKGROUNDS: dict[str, type[Background]] = {
+    "affine": parts.Affine,
+    "shift": parts.Shift,
+    "perspective": parts.Perspective,
+}
 
 
 class PublishedAutoencoder(LatentFlowAutoencoder):
@@ -37,12 +44,15 @@ class PublishedAutoencoder(LatentFlowAutoencoder):
             self.background = BackgroundPredictor(*sizes, config.region_downscale)
         self.background = PublishedBackgroundPredictor(self.background, config)
         self.flow = PublishedFlowPredictor(self.flow, config)
-        how = dict(resize_flow=parts.resize_positions if config.absolute_resize else resize, outside=config.outside)
-        fetch, self.fetch = partial(parts.fetch, **how), partial(parts.fetch_masked, **how)
+        resize_flow = parts.resize_positions if config.absolute_resize else resize
+        how: dict[str, Any] = dict(resize_flow=resize_flow, outside=config.outside)
+        fetch = partial(parts.fetch, **how)
+        self.fetch: Callable[[Tensor, Motion], Tensor] = partial(parts.fetch_masked, **how)
         if config.blend_skips:
             self.merge = nn.ModuleList(parts.Blend(fetch) for _ in self.merge)
         elif config.skips:
-            self.merge = nn.ModuleList(PublishedConcatenate(merge, self.fetch) for merge in self.merge)
+            ours: Iterable[Any] = self.merge
+            self.merge = nn.ModuleList(PublishedConcatenate(merge, self.fetch) for merge in ours)
         self.blend = parts.Blend(fetch)
         if config.conv_bias:
             add_biases(self)
@@ -66,6 +76,9 @@ class PublishedRegionPredictor(RegionPredictor):
         ours: whose layers are taken over.
     """
 
+    down: Any  # ours, or a StridedGaussian
+    axes: Tensor
+
     def __init__(self, ours: RegionPredictor, config: PublishedLFAEConfig):
         nn.Module.__init__(self)  # nothing is built anew
         self.down = down_sampling(config)(3, ours.down.factor)
@@ -88,7 +101,8 @@ class PublishedRegionPredictor(RegionPredictor):
         """Shift and frame of each region."""
         shift, covariance = moments(heatmap, self.grid_of)
         if self.frames is not None:
-            return Regions(shift, *self.frames(heatmap, features), heatmap)
+            covariance, affine = self.frames(heatmap, features)
+            return Regions(shift, covariance, affine, heatmap)
         return Regions(shift, covariance, affine_frame(covariance, self.floor, self.soften) * self.axes, heatmap)
 
 
@@ -98,6 +112,8 @@ class PublishedBackgroundPredictor(BackgroundPredictor):
     Args:
         ours: whose layers are taken over, but for the last.
     """
+
+    down: Any  # ours, or a StridedGaussian
 
     def __init__(self, ours: BackgroundPredictor, config: PublishedLFAEConfig):
         nn.Module.__init__(self)  # nothing else is built anew
@@ -148,7 +164,14 @@ class PublishedFlowPredictor(FlowPredictor):
 
 @in_float32
 def perspective_motions(
-    source: Regions, driving: Regions, background: Float[Tensor, "b 3 3"], h: int, w: int, *, grid_of, sign_of
+    source: Regions,
+    driving: Regions,
+    background: Float[Tensor, "b 3 3"],
+    h: int,
+    w: int,
+    *,
+    grid_of: Callable[..., Tensor],
+    sign_of: Callable[[Tensor], Tensor],
 ) -> Float[Tensor, "b k1 2 {h} {w}"]:
     """`sparse_motions` with a homography for the background."""
     affine = background[:, :2].detach()  # what it would move is replaced
@@ -160,11 +183,13 @@ def perspective_motions(
 class PublishedConcatenate(Concatenate):
     """Our merging of a skip, which fetches it in the published way."""
 
-    def __init__(self, ours: Concatenate, fetch):
+    def __init__(self, ours: Concatenate, fetch: Callable[[Tensor, Motion], Tensor]):
         nn.Sequential.__init__(self, *ours)
         self.fetch = fetch
 
-    def forward(self, own: Float[Tensor, "bt c h w"], features: Float[Tensor, "b c h w"], motion: Motion) -> Tensor:
+    def forward(  # type: ignore[override]  # torch: a sequence takes one input
+        self, own: Float[Tensor, "bt c h w"], features: Float[Tensor, "b c h w"], motion: Motion
+    ) -> Tensor:
         return nn.Sequential.forward(self, torch.cat([own, self.fetch(features, motion)], dim=1))
 
 
@@ -181,6 +206,6 @@ def down_sampling(config: PublishedLFAEConfig) -> type[nn.Module]:
     return parts.StridedGaussian if config.strided_downsampling else AntiAliasedDownsample
 
 
-def grid_of(config: PublishedLFAEConfig):
+def grid_of(config: PublishedLFAEConfig) -> Callable[..., Tensor]:
     """Where the centres of the pixels are."""
     return parts.corner_grid if config.corner_grids else identity_grid

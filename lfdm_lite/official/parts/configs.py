@@ -6,7 +6,7 @@ code has, and `lfdm_lite.official` sets it. A network of such a config is of the
 """
 
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from ...autoencoder import LFAEConfig
 from ...diffusion import DiffusionConfig
@@ -38,7 +38,7 @@ class PublishedLFAEConfig(LFAEConfig):
     blend_skips: bool = False  # skips replace visible features, before any painting, at every size; theirs: True
     blend_source: bool = False  # the warped source image replaces the painted one where visible; theirs: True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.blend_skips and not self.skips:
             raise ValueError("blend_skips=True needs skips=True")
@@ -63,7 +63,7 @@ class PublishedUNet3DConfig(UNet3DConfig):
     split_heads: tuple[int, ...] | None = None  # output channels of heads that have a last block each; None: one
     # head; theirs: 2 (flow), 1 (occlusion)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         for field, accepted in [
             ("upsampling", ("nearest", "transposed")),
@@ -98,7 +98,7 @@ class PublishedDiffusionConfig(DiffusionConfig):
     early_alpha_bar: bool = False  # DDIM steps with the alpha_bar of one step earlier than x0's; theirs: True
     draw_unused: bool = False  # draw noise even where a factor 0 awaits it, so that seeds mean the same; theirs: True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         super().__post_init__()
         if self.spacing not in ("trailing", "interior"):
             raise ValueError(f"spacing={self.spacing!r}: accepted are 'trailing', 'interior'")
@@ -108,16 +108,20 @@ class PublishedDiffusionConfig(DiffusionConfig):
             raise ValueError(f"threshold={self.threshold}: must be a quantile, between 0 and 1")
 
 
-CHILD_OF = {
+CHILD_OF: dict[type, Any] = {
     LFAEConfig: PublishedLFAEConfig,
     UNet3DConfig: PublishedUNet3DConfig,
     DiffusionConfig: PublishedDiffusionConfig,
 }
 
 
-def with_published(
-    config: LFAEConfig | UNet3DConfig | DiffusionConfig, **changes: Any
-) -> PublishedLFAEConfig | PublishedUNet3DConfig | PublishedDiffusionConfig:
+@overload
+def with_published(config: LFAEConfig, **changes: Any) -> PublishedLFAEConfig: ...
+@overload
+def with_published(config: UNet3DConfig, **changes: Any) -> PublishedUNet3DConfig: ...
+@overload
+def with_published(config: DiffusionConfig, **changes: Any) -> PublishedDiffusionConfig: ...
+def with_published(config: LFAEConfig | UNet3DConfig | DiffusionConfig, **changes: Any) -> Any:
     """A config with some published fields changed, such as `with_published(LFAEConfig(), corner_grids=True)`.
 
     Raises:

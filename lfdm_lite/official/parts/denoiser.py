@@ -1,6 +1,7 @@
 """The published denoiser: ours, with the parts exchanged that `PublishedUNet3DConfig` names."""
 
 from collections.abc import Iterable
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,9 @@ class PublishedUNet3D(UNet3D):
     """
 
     config: PublishedUNet3DConfig
+    label: Any  # ours, or what takes its place; so are these
+    last_block: Any
+    head: Any
 
     def __init__(self, config: PublishedUNet3DConfig):
         super().__init__(config)
@@ -39,9 +43,10 @@ class PublishedUNet3D(UNet3D):
             if isinstance(module, SpatialAttention | TemporalAttention):
                 exchange_projections(module, config)
         if (config.upsampling, config.upsampling_padding) != ("nearest", "zeros"):
-            dims = [layers.conv.in_channels for layers in self.grow]
+            grow: Iterable[Any] = self.grow
+            dims = [layers.conv.in_channels for layers in grow]
             self.grow = nn.ModuleList(Grow(dim, config.upsampling, config.upsampling_padding) for dim in dims)
-        blocks = [self.last_block]
+        blocks: list[Any] = [self.last_block]
         if config.split_heads:
             sizes = 2 * config.dim, config.dim, config.condition_dim, config.norm_groups
             blocks = [ResidualBlock(*sizes) for _ in config.split_heads]
@@ -66,9 +71,9 @@ def exchange_projections(attention: SpatialAttention | TemporalAttention, config
     if spatial and width not in (0, attention.to_out.in_features):
         attention.to_qkv, attention.to_out = nn.Linear(dim, 3 * width, bias=False), nn.Linear(width, dim)
     if not config.norm_shift:
-        attention.norm.bias = None
+        attention.norm.register_parameter("bias", None)
     if not config.attention_bias and not linear:
-        attention.to_out.bias = None
+        attention.to_out.register_parameter("bias", None)
 
 
 class PartlyTurned(FramePositions):
@@ -78,6 +83,8 @@ class PartlyTurned(FramePositions):
         whole: whose heads, sizes and learned biases these are.
         turned: features of a head that are turned; the others have the angle 0.
     """
+
+    rotary_dim: int
 
     def __init__(self, whole: FramePositions, turned: int):
         super().__init__(whole.bias.table.embedding_dim, whole.rotary_dim, whole.embedding_dim)
@@ -101,6 +108,9 @@ class LabelVectors(nn.Module):
 
     Source: LFDM, stage two: a text encoder's vector of the label's name.
     """
+
+    vectors: Tensor
+    null: Tensor
 
     def __init__(self, num_labels: int, dim: int, learned_null: bool):
         super().__init__()
@@ -139,7 +149,7 @@ class SideBySide(nn.Module):
         super().__init__()
         self.branches = nn.ModuleList(branches)
 
-    def forward(self, *inputs) -> Float[Tensor, "bt d h w"]:
+    def forward(self, *inputs: Any) -> Float[Tensor, "bt d h w"]:
         return torch.cat([branch(*inputs) for branch in self.branches], dim=1)
 
 
@@ -162,13 +172,17 @@ class SplitHead(nn.Module):
 class Grow(nn.Module):
     """Twice the height and width: nearest neighbour, then a convolution; or a transposed convolution."""
 
+    resize: nn.Module
+    conv: nn.Module
+
     def __init__(self, dim: int, upsampling: str, padding_mode: str):
         super().__init__()
+        mode: Literal["reflect", "zeros"] = "reflect" if padding_mode == "reflect" else "zeros"
         if upsampling == "transposed":
             self.resize, self.conv = nn.Identity(), nn.ConvTranspose2d(dim, dim, 4, stride=2, padding=1)
         else:
             self.resize = nn.Upsample(scale_factor=2, mode="nearest")
-            self.conv = nn.Conv2d(dim, dim, 3, padding=1, padding_mode=padding_mode)
+            self.conv = nn.Conv2d(dim, dim, 3, padding=1, padding_mode=mode)
 
     def forward(self, x: Float[Tensor, "bt c h w"]) -> Float[Tensor, "bt c h2 w2"]:
         return self.conv(self.resize(x))

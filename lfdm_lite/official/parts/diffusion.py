@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Iterable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -40,7 +41,7 @@ class PublishedDiffusion(GaussianDiffusion):
         return super().flow_origin(like)
 
 
-def ours(function: Callable) -> Callable:
+def ours(function: Any) -> Callable[..., Any]:
     """What a function of `samplers` does for a process of ours."""
     return function.dispatch(GaussianDiffusion)
 
@@ -118,8 +119,8 @@ def sample(
         least = config.min_alpha_bar if min_alpha_bar is None else min_alpha_bar
         limits = dict(threshold=threshold, threshold_floor=threshold_floor, min_alpha_bar=least)
         how = dict(generator=generator, noise=noise, progress=progress, callback=callback)
-        path = dict(steps=steps, spacing=spacing)
-        return ours(samplers.sample)(diffusion, denoise, shape, sampler=sampler, **path, **limits, **how)
+        where = dict(steps=steps, spacing=spacing)
+        return ours(samplers.sample)(diffusion, denoise, shape, sampler=sampler, **where, **limits, **how)
     eta = config.ddim_eta if eta is None else eta
     early = 1 if sampler == "ddim" and config.early_alpha_bar else 0
     alpha_bar = [*diffusion.exact_alpha_bar().tolist(), 1.0]  # at index -1: clean data

@@ -4,6 +4,7 @@ They know nothing of the networks around them. Docstrings say in what they diffe
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn as nn
@@ -35,14 +36,14 @@ def resize_positions(flow: Float[Tensor, "b 2 *t h w"], size: int | tuple[int, i
     Inside the image this is what resizing the displacement gives. In the outermost half of a coarse pixel bilinear
     resizing repeats the border, which is right for a displacement and holds positions still.
     """
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    height, width = (size, size) if isinstance(size, int) else size
     h, w = flow.shape[-2:]
-    if (h, w) == size:
+    if (h, w) == (height, width):
         return flow
     flat = flow.transpose(1, 2).flatten(0, 1) if flow.ndim == 5 else flow
     positions = flat + identity_grid(h, w, flow.device)
-    positions = F.interpolate(positions, size=size, mode="bilinear", align_corners=False)
-    flat = positions - identity_grid(*size, flow.device)
+    positions = F.interpolate(positions, size=(height, width), mode="bilinear", align_corners=False)
+    flat = positions - identity_grid(height, width, flow.device)
     return flat.unflatten(0, (flow.shape[0], flow.shape[2])).transpose(1, 2) if flow.ndim == 5 else flat
 
 
@@ -57,7 +58,7 @@ class TaxicabTransform(RandomTransform):
 
     grid_of = staticmethod(corner_grid)
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.control_points = self.control_points.flip(-1)  # x runs faster than y
 
@@ -95,6 +96,8 @@ class StridedGaussian(nn.Module):
     Raises:
         ValueError: if the result has another size.
     """
+
+    kernel: Tensor
 
     def __init__(self, channels: int, factor: int):
         super().__init__()
@@ -213,13 +216,14 @@ def fetch(
         resize_flow: brings the flow to the features' size.
         outside: what lies around the features.
     """
-    size = features.shape[-2:]
-    flow, occlusion = resize_flow(motion.flow, size), resize(motion.occlusion, size).to(features.dtype)
+    h, w = features.shape[-2:]
+    flow, occlusion = resize_flow(motion.flow, (h, w)), resize(motion.occlusion, (h, w)).to(features.dtype)
     masked = warp(features, flow, occlusion, outside)
-    return tuple(m if m.ndim == 4 else m.transpose(1, 2).flatten(0, 1) for m in (masked, occlusion))
+    masked, mask = (m if m.ndim == 4 else m.transpose(1, 2).flatten(0, 1) for m in (masked, occlusion))
+    return masked, mask
 
 
-def fetch_masked(features: Float[Tensor, "b c h w"], motion: Motion, **how) -> Float[Tensor, "bt c h w"]:
+def fetch_masked(features: Float[Tensor, "b c h w"], motion: Motion, **how: Any) -> Float[Tensor, "bt c h w"]:
     """`fetch` without the mask."""
     return fetch(features, motion, **how)[0]
 

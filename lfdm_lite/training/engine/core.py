@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ from ...files.atomic import write_json
 from ...files.locks import hold_folder
 from ...files.reading import one_line
 from ..configs import LoopConfig
-from .averaging import WeightAverage
+from .averaging import Network, WeightAverage
 from .computing import keep_freed_memory, limit_gradient, match_memory_order, set_batch_norms, to_channels_last
 from .pace import ProcessorClock
 from .randomness import BatchOrder, Examples, key_of
@@ -32,6 +32,10 @@ from .stopping import ignore_signals
 from .trackers import check_tracker
 
 PATIENCE = timedelta(hours=6)  # how long processes wait for one that draws clips, validates or saves
+
+
+class Objective(nn.Module, Generic[Network]):
+    network: Network  # to train; see above
 
 
 class Engine:
@@ -98,7 +102,7 @@ class Engine:
             self._folder = stack.pop_all()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         self._folder.close()
 
     @property
@@ -165,7 +169,7 @@ class Engine:
         """Until all processes are here."""
         self.accelerator.wait_for_everyone()
 
-    def build(self, make: Callable[[], nn.Module]) -> nn.Module:
+    def build(self, make: Callable[[], Network]) -> Network:
         """A new network, whose initial weights depend on the run's seed alone.
 
         Raises:
@@ -220,7 +224,7 @@ class Engine:
             yield [next(loader) for _ in range(order.parts)]
 
 
-class Learner:
+class Learner(Generic[Network]):
     """A network in training: one `step` after another, and all that a checkpoint must hold.
 
     Attributes:
@@ -228,10 +232,10 @@ class Learner:
         average: the moving average of its weights.
     """
 
-    def __init__(self, objective: nn.Module, engine: Engine):
+    def __init__(self, objective: Objective[Network], engine: Engine):
         optim, loop = engine.config.optim, engine.config.loop
         self.optim, self.loop, self.engine = optim, loop, engine
-        network: nn.Module = objective.network
+        network = objective.network
         if optim.batch_norm == "all" and not engine.alone:
             nn.SyncBatchNorm.convert_sync_batchnorm(network)
         objective.to(engine.device)
@@ -254,7 +258,7 @@ class Learner:
         Returns:
             This process's mean losses, and the norm of the gradient before it was clipped.
         """
-        accelerator, losses = self.engine.accelerator, {}
+        accelerator, losses = self.engine.accelerator, dict[str, Tensor]()
         torch.manual_seed(key_of(self.loop.seed, step, -1 - accelerator.process_index))  # what a network draws itself
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(step, self.engine.optim)
@@ -291,6 +295,6 @@ class Learner:
             self.engine.accelerator.scaler.load_state_dict(state["scaler"])
 
     @torch.no_grad()
-    def average_does(self, what: Callable[[nn.Module], Any]) -> Any:
+    def average_does(self, what: Callable[[Network], Any]) -> Any:
         """What the averaged network is worth, or draws."""
         return what(self.average.module)

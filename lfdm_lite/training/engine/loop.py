@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from ...files.atomic import write_json
 from ...files.reading import CheckpointError
 from ..configs import OptimConfig
 from . import saving
-from .core import Engine, Learner
+from .averaging import Network
+from .core import Engine, Learner, Objective
 from .measuring import PeakMemory
 from .pace import Pace
 from .randomness import BatchOrder, Examples, Item
@@ -29,13 +29,13 @@ __all__ = ["Stopped", "fit"]
 
 def fit(
     engine: Engine,
-    objective: nn.Module,
+    objective: Objective[Network],
     clips: Any,
     draw: Callable[[Item, torch.Generator], Item],
-    validate: Callable[[nn.Module], dict[str, float]],
+    validate: Callable[[Network], dict[str, float]],
     score: Callable[[dict[str, float]], float],
-    sample: Callable[[nn.Module, Path], None] | None = None,
-) -> nn.Module:
+    sample: Callable[[Network, Path], None] | None = None,
+) -> Network:
     """Train `objective.network` and return the average of its weights, in evaluation mode.
 
     The run goes on from the newest whole checkpoint in its folder, if there is one. The folder gets `log.csv`,
@@ -82,8 +82,8 @@ def fit(
                 found = learner.average_does(validate)
                 row |= {f"val_{name}": value for name, value in found.items()}
             record.add(done, row)
-            shown = sample is not None and loop.sample_every > 0
-            if engine.main and shown and engine.due(done, loop.sample_every, last=True):
+            due = loop.sample_every > 0 and engine.due(done, loop.sample_every, last=True)
+            if engine.main and due and sample is not None:
                 record.picture(done, lambda path: learner.average_does(lambda network: sample(network, path)))
 
             reason = engine.largest(stop.look())
@@ -121,7 +121,7 @@ def check_finite(losses: dict[int, dict[str, float]], examples: Examples, order:
             raise FloatingPointError(f"{name} is {value} in step {done - 1}; {where}earlier checkpoints are untouched")
 
 
-def resume(engine: Engine, learner: Learner) -> int:
+def resume(engine: Engine, learner: Learner[Any]) -> int:
     """Restore the newest whole checkpoint of the run in every process.
 
     Returns:
@@ -167,7 +167,7 @@ def say_what_changes(recipe: Recipe, optim: OptimConfig, start: int) -> None:
 class Keeper:
     """Saves when it is time to, and when validation has never been better."""
 
-    def __init__(self, engine: Engine, learner: Learner):
+    def __init__(self, engine: Engine, learner: Learner[Any]):
         self.engine, self.learner, self.folder = engine, learner, engine.out / "checkpoints"
         self.best, self.late, self.saved = saving.best_score(self.folder), False, time.monotonic()
         if engine.main:
@@ -204,7 +204,7 @@ class Keeper:
             print(f"\nlfdm: not saved after step {done}, will try again: {error}", file=sys.stderr)
 
 
-def finish(engine: Engine, learner: Learner, peak: int) -> nn.Module:
+def finish(engine: Engine, learner: Learner[Network], peak: int) -> Network:
     """Write the recipe, with the most memory in bytes that this process held, and pick the finished model's weights."""
     if engine.main:
         loop = engine.config.loop

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -29,7 +30,7 @@ class PeakMemory:
         self.thread.start()
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.device.type == "cuda":
             self.peak = torch.cuda.max_memory_reserved(self.device)
             return
@@ -79,7 +80,7 @@ def matrix_rate(device: torch.device, precision: str) -> float:
     side, largest = (8192, 8192) if device.type == "cuda" else (256, 2048)
     while True:
         a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-        seconds = min(seconds_of(lambda a=a, b=b: a @ b, device) for _ in range(6))
+        seconds = min(seconds_of(partial(torch.matmul, a, b), device) for _ in range(6))
         if side == largest or seconds > FAST:
             return 2 * side**3 / seconds
         side *= 2

@@ -1,5 +1,6 @@
 """A run that ends by the clock instead of after so many steps: how many there will be is found while it goes on."""
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,14 +63,14 @@ class Pace:
     def __init__(self, engine: Any, start: int):
         loop = engine.config.loop
         self.engine, self.most, self.clock = engine, engine.steps, time.time
-        self.until = None if loop.until is None else moment(loop.until)
+        self.until = math.inf if loop.until is None else moment(loop.until)
         passed, advice = f"until={loop.until!r} has passed", "choose a later moment"
         if loop.cpu_minutes is not None:
             self.until, self.clock = 60 * loop.cpu_minutes, lambda: engine.processor.seconds
             passed, advice = f"cpu_minutes={loop.cpu_minutes:g} are over", "give it more"
         self.readings: list[tuple[int, float]] = []  # steps done, and when
         self.closing = 0.0  # the longest that validating, drawing and saving after a step took, in seconds
-        if self.until is None:
+        if self.until == math.inf:
             return
         late = engine.from_main(self.clock() >= self.until)
         if late and not start:
@@ -85,7 +86,7 @@ class Pace:
     def look(self, done: int) -> None:
         """A reading after step `done` begins."""
         self.looked = self.clock()
-        if self.until is None:
+        if self.until == math.inf:
             return
         self.readings.append((done, self.looked))
         self.engine.aim(self.engine.from_main(self.steps(done, self.looked) if self.engine.main else 0))

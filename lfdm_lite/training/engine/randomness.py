@@ -19,7 +19,7 @@ class Place(NamedTuple):
     """One place in the batch of one step, and the clip that is there."""
 
     step: int
-    index: int  # in the whole batch, of all processes
+    index: int  # type: ignore[assignment]  # in the whole batch, of all processes; nobody asks a place for tuple.index
     clip: int
 
 
@@ -48,7 +48,7 @@ def step_indices(seed: int, count: int, batch_size: int, start: int) -> Iterator
         yield picked
 
 
-class Examples(Dataset):
+class Examples(Dataset[Item]):
     """What steps see of clips: `examples[Place]` is a clip after everything random has been decided.
 
     Args:

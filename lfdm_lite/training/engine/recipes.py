@@ -119,11 +119,13 @@ def read_run(cls: type[Config], path: Path) -> Config:
     values = recipe.get("config") if isinstance(recipe, dict) else None
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} is no recipe of a run: it has no config")
-    fitting = [run for run in (cls, *RUNS) if {*values} <= {field.name for field in fields(run)}]
-    stage = recipe.get("stage") or (fitting[0].stage if fitting else cls.stage)
-    if stage != cls.stage:
+    wanted: Any = cls
+    fitting = [run for run in (wanted, *RUNS) if {*values} <= {field.name for field in fields(run)}]
+    stage = recipe.get("stage") or (fitting[0].stage if fitting else wanted.stage)
+    if stage != wanted.stage:
         raise CheckpointError(
-            f"{path.parent} holds a run of `lfdm train {stage}`, not of `lfdm train {cls.stage}`; choose another --out"
+            f"{path.parent} holds a run of `lfdm train {stage}`, not of `lfdm train {wanted.stage}`; "
+            "choose another --out"
         )
     loop = values.get("loop", {})
     if isinstance(loop, dict) and "trackers" in loop:  # before one could choose a tracker

@@ -19,7 +19,9 @@ class Meter:
     """The losses since the last reading; they stay on the device until they are read."""
 
     def __init__(self, engine: Any):
-        self.engine, self.steps, self.losses = engine, [], []
+        self.engine = engine
+        self.steps: list[int] = []
+        self.losses: list[Tensor] = []
 
     def add(self, step: int, losses: dict[str, Tensor]) -> None:
         self.names = list(losses)

@@ -6,7 +6,7 @@ On the device `meta`, where tensors have shapes and no numbers, the same is foun
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +27,8 @@ class KeptMemory:
 
     def __init__(self, known: Iterable[Tensor] = ()):
         self.storages = {id(tensor.untyped_storage()): tensor.untyped_storage() for tensor in known}
-        self.name, self.bytes = "", Counter()
+        self.name = ""
+        self.bytes: Counter[str] = Counter()
 
     def __call__(self, tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
@@ -40,7 +41,7 @@ class KeptMemory:
         return torch.autograd.graph.saved_tensors_hooks(self, lambda tensor: tensor)
 
 
-def kept_bytes(compute: Callable[..., Tensor], *inputs, known: Iterable[Tensor] = ()) -> int:
+def kept_bytes(compute: Callable[..., Tensor], *inputs: Any, known: Iterable[Tensor] = ()) -> int:
     """Bytes that compute(*inputs) keeps for its backward pass.
 
     Args:
@@ -56,26 +57,27 @@ def outermost(network: nn.Module, kinds: tuple[type[nn.Module], ...], name: str 
     """The modules of these kinds that lie in no other module of these kinds, by name."""
     if name and isinstance(network, kinds):
         return {name: network}
-    parts = {}
+    parts: dict[str, nn.Module] = {}
     for child_name, child in network.named_children():
         parts |= outermost(child, kinds, f"{name}.{child_name}".lstrip("."))
     return parts
 
 
-def census(network: nn.Module, kinds: tuple[type[nn.Module], ...], *inputs) -> dict[str, Cost]:
+def census(network: nn.Module, kinds: tuple[type[nn.Module], ...], *inputs: Any) -> dict[str, Cost]:
     """What every outermost module of these kinds costs in network(*inputs), in the order of the call.
 
     Raises:
         ValueError: the network has no module of these kinds.
     """
-    parts, memory, shapes = outermost(network, kinds), KeptMemory(network.parameters()), {}
+    parts, memory = outermost(network, kinds), KeptMemory(network.parameters())
+    shapes: dict[str, tuple[int, ...]] = {}
     if not parts:
         raise ValueError(f"{type(network).__name__} has no {' or '.join(kind.__name__ for kind in kinds)}")
 
-    def enter(name: str, module: nn.Module, given: tuple) -> None:
+    def enter(name: str, module: nn.Module, given: tuple[Any, ...]) -> None:
         memory.name = name
 
-    def leave(name: str, module: nn.Module, given: tuple, answer: Tensor) -> None:
+    def leave(name: str, module: nn.Module, given: tuple[Any, ...], answer: Tensor) -> None:
         shapes[name], memory.name = tuple(answer.shape), ""
 
     hooks = [part.register_forward_pre_hook(partial(enter, name)) for name, part in parts.items()]

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -214,7 +214,9 @@ def spell(hours: float) -> str:
     return f"{hours:.1f} hours" if hours < 48 else f"{hours / 24:.1f} days"
 
 
-def with_switches(run: Run, precision: str | None, compile: bool, checkpointing: bool) -> Run:
+def with_switches(
+    run: Run, precision: Literal["no", "bf16", "fp16"] | None, compile: bool, checkpointing: bool
+) -> Run:
     """The run as it would be with these switches of `lfdm train`; None and False leave it as it is."""
     loop = replace(run.loop, precision=precision or run.loop.precision, compile=compile or run.loop.compile)
     run = replace(run, loop=loop)

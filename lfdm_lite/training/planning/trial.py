@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 from jaxtyping import UInt8
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from ...autoencoder import LFAEConfig
@@ -27,7 +27,7 @@ from ...files.models.weights import unwrapped
 from ...files.variants import construct
 from ...pipeline import LFDM
 from ..configs import AutoencoderRun, DiffusionRun
-from ..engine.core import Engine, Learner
+from ..engine.core import Engine, Learner, Objective
 from ..engine.measuring import PeakMemory, matrix_rate, seconds_of
 from ..engine.randomness import BatchOrder, Examples, Item
 from ..stages.clips import known_numbers
@@ -36,7 +36,7 @@ from ..stages.stage_two import DiffusionObjective, draw_noise, fitting, sample_g
 from .profiling import profile_step
 
 Run = AutoencoderRun | DiffusionRun
-RUNS = {"autoencoder": AutoencoderRun, "diffusion": DiffusionRun}
+RUNS: dict[str, type[Run]] = {"autoencoder": AutoencoderRun, "diffusion": DiffusionRun}
 # Not `python -m`: that imports what lies in the folder one stands in, and -P keeps -c from it. This very package is
 # found first; nothing else is looked for beside it.
 CHILD = """
@@ -68,7 +68,7 @@ class OutOfMemory(RuntimeError):
     """A trial did not fit."""
 
 
-class RandomClips(Dataset):
+class RandomClips(Dataset[Item]):
     """Clips of noise with the shapes that a run sees."""
 
     def __init__(self, config: Run, count: int, autoencoder: LFAEConfig):
@@ -92,7 +92,7 @@ class RandomClips(Dataset):
         }
 
 
-def objective_of(config: Run, engine: Engine, autoencoder: LFAEConfig) -> tuple[nn.Module, Any]:
+def objective_of(config: Run, engine: Engine, autoencoder: LFAEConfig) -> tuple[Objective[Any], Any]:
     """What such a run trains, and how it draws an example. The perceptual network has random weights."""
     if isinstance(config, AutoencoderRun):
         network = engine.build(lambda: construct(config.model))
@@ -100,8 +100,8 @@ def objective_of(config: Run, engine: Engine, autoencoder: LFAEConfig) -> tuple[
         features = looks().in_precision(PRECISIONS[config.loop.precision]) if config.perceptual_weight else None
         return AutoencoderObjective(network, config, features), partial(draw_pair, from_rest=config.from_rest)
     diffusion = construct(config.diffusion)
-    network = engine.build(lambda: construct(config.unet))
-    network.checkpointing = config.checkpointing
+    unet = engine.build(lambda: construct(config.unet))
+    unet.checkpointing = config.checkpointing
     draw = partial(
         draw_noise,
         diffusion=diffusion,
@@ -109,7 +109,7 @@ def objective_of(config: Run, engine: Engine, autoencoder: LFAEConfig) -> tuple[
         labels=config.unet.num_labels,
         numbers=[known.name for known in config.unet.numbers],
     )
-    return DiffusionObjective(network, construct(config.diffusion), None), draw
+    return DiffusionObjective(unet, construct(config.diffusion), None), draw
 
 
 def batches_of(
@@ -121,7 +121,7 @@ def batches_of(
     return engine.batches(Examples(clips, draw, 0), order, 0, steps)
 
 
-def look(config: Run, learner: Learner, autoencoder: LFAEConfig, folder: Path) -> None:
+def look(config: Run, learner: Learner[Any], autoencoder: LFAEConfig, folder: Path) -> None:
     """What the run does between steps, on clips of noise: validate stage one, draw a picture of either stage."""
     data, path = config.data, folder / "picture.png"
     shape = (3, data.num_frames, data.size, data.size)
@@ -129,7 +129,7 @@ def look(config: Run, learner: Learner, autoencoder: LFAEConfig, folder: Path) -
     def noise(count: int) -> UInt8[Tensor, "n 3 t h w"]:
         return torch.randint(256, (min(count, data.val_clips), *shape), dtype=torch.uint8)
 
-    def look_at(network: nn.Module) -> None:
+    def look_at(network: Any) -> None:
         if isinstance(config, AutoencoderRun):
             reconstruction_psnr(network, noise(4))
             return picture(network, noise(6), path)
@@ -161,7 +161,7 @@ def try_here(config: Run, part: int, steps: int, autoencoder: LFAEConfig, profil
             batches = list(batches_of(config, engine, draw, steps + 1, autoencoder))
             flops = flops_of_a_step(learner, batches[0])
             first = seconds_of(lambda: learner.step(batches[0], 0), engine.device)
-            times = [seconds_of(lambda i=i: learner.step(batches[i], i), engine.device) for i in range(1, steps + 1)]
+            times = [seconds_of(partial(learner.step, batches[i], i), engine.device) for i in range(1, steps + 1)]
             if profile is None:
                 look(config, learner, autoencoder, Path(folder))
         if profile:
@@ -172,7 +172,7 @@ def try_here(config: Run, part: int, steps: int, autoencoder: LFAEConfig, profil
         return Trial(part, statistics.median(times), memory.peak, flops, name, parameters, rate, first)
 
 
-def flops_of_a_step(learner: Learner, batch: list[dict[str, Tensor]]) -> int:
+def flops_of_a_step(learner: Learner[Any], batch: list[dict[str, Tensor]]) -> int:
     """Floating-point operations of a step, uncompiled: torch would never compile what it first saw being counted."""
     compiled, learner.objective = learner.objective, unwrapped(learner.objective)
     try:
@@ -222,6 +222,6 @@ def try_steps(
 
 def main() -> None:
     asked = json.load(sys.stdin)
-    config = make_config(RUNS[asked.pop("stage")], asked.pop("config"), "the run to try")
+    config: Run = make_config(RUNS[asked.pop("stage")], asked.pop("config"), "the run to try")
     autoencoder = make_config(LFAEConfig, asked.pop("autoencoder"), "the run to try")
     print(json.dumps(asdict(try_here(config, autoencoder=autoencoder, **asked))))

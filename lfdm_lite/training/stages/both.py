@@ -1,6 +1,7 @@
 """Both stages one after the other, in one folder and with one budget."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from ...files.checkpoints import CONFIG_FILE
 from ...files.reading import read_json
 from ..configs import AutoencoderRun, DiffusionRun
 from ..engine.recipes import RECIPE, Recipe, recipe_for
-from ..rivals import BothStages, LaMDCodecRun, LaMDDiffusionRun, LDMCodecRun, LDMDiffusionRun, VDMDiffusionRun
+from ..rivals import AnyRun, BothStages, LaMDCodecRun, LaMDDiffusionRun, LDMCodecRun, LDMDiffusionRun, VDMDiffusionRun
 from .rehearsal import rehearse
 from .rivals import train_lamd_codec, train_ldm_codec, train_rival
 from .stage_one import train_autoencoder
 from .stage_two import train_diffusion
 
-TRAINERS = {  # of each kind of run, what carries it out
+TRAINERS: dict[type, Callable[..., Any]] = {  # of each kind of run, what carries it out
     AutoencoderRun: train_autoencoder,
     DiffusionRun: train_diffusion,
     LDMCodecRun: train_ldm_codec,
@@ -27,7 +28,7 @@ TRAINERS = {  # of each kind of run, what carries it out
 }
 
 
-def train_both(config: BothStages, out: Path, resume: bool = False) -> Any:
+def train_both(config: AnyRun, out: Path, resume: bool = False) -> Any:
     """Run both stages, each in a folder of its own below `out`, and leave the whole model in `out`.
 
     The first stage gets its share of `config.cpu_minutes`, the second what is left. A second stage whose config names
@@ -50,7 +51,9 @@ def train_both(config: BothStages, out: Path, resume: bool = False) -> Any:
             rehearse(config)  # a first stage that is finished may have other sizes, and costs nothing
         out.mkdir(parents=True, exist_ok=True)
         write_json(out / RECIPE, recipe)
-    first, second, recipes = getattr(config, "first", None), config.second, {}
+    first: Any = getattr(config, "first", None)
+    second: Any = config.second
+    recipes: dict[str, Recipe] = {}
     if first is not None:
         source = "autoencoder" if hasattr(second, "autoencoder") else "codec"
         folder = Path(getattr(second, source) or out / first.stage)

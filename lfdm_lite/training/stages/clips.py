@@ -28,6 +28,7 @@ from ...files.pictures import MediaError
 from ...files.reading import one_line
 from ..configs import DataConfig
 from ..engine.core import Engine
+from ..engine.randomness import Item
 from ..engine.recipes import plain
 from .shards import ShardedClips, read_made_from, sharded_clips, values_fingerprint
 
@@ -54,9 +55,9 @@ def build_dataset(config: DataConfig, split: str) -> Any:
             "leave data.look out, or take data.name sketches"
         )
     if procedural is not None:
-        choices = ({"acting": config.acting} if acts else {}) | ({"look": config.look} if looks else {})
-        options = {"size": config.size, "num_frames": config.num_frames, "length": length, "seed": config.seed}
-        return procedural(split, **options, **choices)
+        options: dict[str, Any] = dict(size=config.size, num_frames=config.num_frames, length=length, seed=config.seed)
+        options |= ({"acting": config.acting} if acts else {}) | ({"look": config.look} if looks else {})
+        return procedural(split, **options)
     if config.name not in FOLDERS:
         raise ValueError(f"data.name {config.name!r} is not one of: {', '.join([*datasets.PROCEDURAL, *FOLDERS])}")
     if config.root is None:
@@ -66,7 +67,7 @@ def build_dataset(config: DataConfig, split: str) -> Any:
     return getattr(datasets, FOLDERS[config.name])(config.root, **options)
 
 
-def draw_clips(config: DataConfig, split: str) -> Dataset:
+def draw_clips(config: DataConfig, split: str) -> Subset[Item] | ConcatDataset[Item]:
     """All clips of a split: in training each sampled `draws` times; for choosing at most `val_clips`, spread evenly."""
     if split == "train":
         seeds = range(config.seed, config.seed + config.draws)
@@ -81,7 +82,7 @@ def known_numbers(config: DataConfig) -> tuple[str, ...]:
     return datasets.PROCEDURAL[config.name].numbers if config.name in datasets.PROCEDURAL else ()
 
 
-class TensorClips(Dataset):
+class TensorClips(Dataset[dict[str, Tensor]]):
     """Clips in memory: tensors whose first axis counts clips."""
 
     def __init__(self, **tensors: Tensor):
@@ -94,7 +95,7 @@ class TensorClips(Dataset):
         return {name: tensor[index] for name, tensor in self.tensors.items()}
 
 
-class Together(Dataset):
+class Together(Dataset[dict[str, Tensor]]):
     """What several data sets know of the same clips."""
 
     def __init__(self, *parts: Any):
@@ -133,7 +134,7 @@ def origin(config: DataConfig, split: str, dataset: Any) -> dict[str, Any]:
     Args:
         dataset: as `draw_clips` makes it.
     """
-    source = dataset.dataset if isinstance(dataset, Subset) else dataset.datasets[0]
+    source: Any = dataset.dataset if isinstance(dataset, Subset) else dataset.datasets[0]
     chosen = plain(config)
     if config.look == EVERY_LOOK["look"]:
         del chosen["look"]  # so that caches from before there was a choice still count
@@ -141,7 +142,7 @@ def origin(config: DataConfig, split: str, dataset: Any) -> dict[str, Any]:
     made_from |= {"numbers": list(known_numbers(config))}
     if config.name in datasets.PROCEDURAL:
         return made_from | {"drawing": drawing_version()}
-    root = os.path.abspath(config.root)
+    root = os.path.abspath(config.root or "")
     clips = [source.clips[i] for i in dataset.indices] if isinstance(dataset, Subset) else source.clips
     told = [[_within(Path(os.path.abspath(c.path)), root), c.label_name, *c.stamp, c.frames] for c in clips]
     return made_from | {"root": root, "decoding": FORMAT, "clips": told}
@@ -194,7 +195,7 @@ def seen(train: Any, val: CachedClips) -> dict[str, Any]:
 # ---------------------------------------------------------------- the cache
 
 
-class EightBit(Dataset):
+class EightBit(Dataset[dict[str, Any] | str]):
     """Clips as they are kept; or what is wrong with one, in a line.
 
     Arrays come from workers through a pipe, tensors would come through shared memory, of which containers have little;

@@ -5,14 +5,14 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...autoencoder import LatentFlowAutoencoder
 from ...files.checkpoints import save_module
 from ...losses import pyramid_loss
 from ...pipeline import LFDM
 from ..configs import DecoderRun
-from ..engine.core import Engine
+from ..engine.core import Engine, Objective
 from ..engine.loop import fit
 from .clips import cached_clips, seen, to_float
 from .finished import KIND, load_finished
@@ -22,7 +22,7 @@ from .stage_one import draw_pair, picture, reconstruction_psnr
 DECODER = ("residual", "up", "merge", "to_image")  # its parts in the auto-encoder
 
 
-class DecoderObjective(nn.Module):
+class DecoderObjective(Objective[LatentFlowAutoencoder]):
     """Reconstruction of the driving frame from motion and latent that stay as they are; a mean over the batch.
 
     What is frozen also keeps its batch norms' statistics: the latent and the motion of a picture do not change.

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import default_collate
 
-from ...diffusion import GaussianDiffusion
+from ...diffusion import Denoiser, GaussianDiffusion
 from ...distillation import distillation_loss, follow, one_step_target, student_of
 from ...files.fast import FastDenoiser, fingerprint_of
 from ...files.variants import construct
@@ -21,7 +21,7 @@ from ...motion import Motion
 from ...pipeline import LFDM
 from ...samplers import Denoise, guided, timesteps
 from ..configs import DistillRun
-from ..engine.core import Engine
+from ..engine.core import Engine, Objective
 from ..engine.loop import fit
 from ..engine.randomness import Item, generator_of
 from .clips import TensorClips, Together, cached_clips, seen
@@ -60,13 +60,14 @@ def draw_step(
     return {"x0": x0, "eps": eps, "steps": steps, "features": clip["features"].float()} | told
 
 
-class DistillationObjective(nn.Module):
+class DistillationObjective(Objective[Any]):
     """One pass of the student against the steps that its teacher takes meanwhile; a mean over the batch."""
 
     def __init__(self, network: nn.Module, diffusion: GaussianDiffusion, teacher: nn.Module, told: bool):
         super().__init__()
         self.network, self.diffusion = network, diffusion
-        self.teacher, self.told = [teacher], told  # in a list: frozen, so neither trained nor saved with this module
+        self.teacher: list[Any] = [teacher]  # in a list: frozen, so neither trained nor saved with this module
+        self.told = told
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         path = batch["steps"].unbind(1)
@@ -79,7 +80,7 @@ class DistillationObjective(nn.Module):
         return {"loss": distillation_loss(self.diffusion, student, x_t, path[0], x0)}
 
 
-def taught(network: nn.Module, told: bool, features: Tensor, label: Tensor, numbers: Tensor) -> Denoise:
+def taught(network: Denoiser, told: bool, features: Tensor, label: Tensor, numbers: Tensor) -> Denoise:
     """The guided answer, the scale being the last number: of a network that is `told` it, in one pass; else in two."""
     if told:
         return guided(network, features, label, 1.0, numbers)

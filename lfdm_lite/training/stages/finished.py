@@ -83,9 +83,11 @@ def start_from(network: nn.Module, folder: str, part: str, engine: Engine) -> di
     if engine.goes_on:
         return remembered(engine)
     autoencoder, model = load_finished(folder)
-    if part == "unet" and model is None:
-        raise CheckpointError(f"init={folder} holds stage one alone, no denoiser; name a whole model")
-    finished = autoencoder if part == "autoencoder" else model.unet
+    finished: nn.Module = autoencoder
+    if part == "unet":
+        if model is None:
+            raise CheckpointError(f"init={folder} holds stage one alone, no denoiser; name a whole model")
+        finished = model.unet
     own = network.state_dict()
     fits = {name: thinned(value, own[name].shape) for name, value in finished.state_dict().items() if name in own}
     fresh = [name for name in own if fits.get(name) is None]

@@ -2,7 +2,6 @@
 
 import time
 from pathlib import Path
-from typing import Any
 
 from safetensors.torch import load_file
 from torch import Tensor
@@ -13,7 +12,7 @@ from .clips import draw_clips, place_of
 from .shards import SHARD
 
 
-class GrowingClips(Dataset):
+class GrowingClips(Dataset[dict[str, Tensor]]):
     """The clips of a cache that another process fills: clip i, or while it is not there yet, one that is.
 
     As long as clips are missing, those that are there stand in for them, so what a step sees depends on how fast
@@ -49,7 +48,7 @@ class GrowingClips(Dataset):
             known = sum(len(shard["video"]) for shard in self.shards)
         return known
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
         given_up = time.monotonic() + self.patience
         while not (there := self.there):
             if time.monotonic() > given_up:

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from jaxtyping import UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...evaluation.judges import VideoClassifier, VideoClassifierConfig
 from ...geometry import resize
 from ..configs import JudgeRun
-from ..engine.core import Engine
+from ..engine.core import Engine, Objective
 from ..engine.loop import fit
 from ..engine.randomness import Item
 from .clips import CachedClips, cached_clips, seen, to_float
@@ -45,7 +45,7 @@ def worn(video: UInt8[Tensor, "3 t h w"], most: float, generator: torch.Generato
     return (255 * frames).round().clamp(0, 255).to(torch.uint8)
 
 
-class JudgeObjective(nn.Module):
+class JudgeObjective(Objective[VideoClassifier]):
     """Cross-entropy of the label, a mean over the batch."""
 
     def __init__(self, network: VideoClassifier):

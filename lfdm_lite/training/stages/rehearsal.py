@@ -14,7 +14,7 @@ from ...files.reading import one_line
 from ...files.variants import construct
 from ...inputs import check_parts
 from ...motion import Motion
-from ..rivals import LaMDRun, LDMRun, LFDMRun, VDMRun
+from ..rivals import AnyRun, LaMDRun, LDMRun, LFDMRun, VDMRun
 from .stage_two import fitting
 
 LABELS = 2  # any number of them makes the same shapes
@@ -22,7 +22,7 @@ CANNOT_TELL = (DataDependentOutputException, DynamicOutputShapeException, Unsupp
 REFUSALS = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)  # of constructors too
 
 
-def rehearse(config: LFDMRun | VDMRun | LDMRun | LaMDRun) -> None:
+def rehearse(config: AnyRun) -> None:
     """Build what a run will train, and let it see a clip: an image, what is denoised, and frames painted from that.
 
     Raises:

@@ -4,11 +4,12 @@ import copy
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...baselines.discriminator import PatchDiscriminator, adversarial_losses
 from ...baselines.lamd import LaMDCodec
@@ -20,14 +21,15 @@ from ...files.variants import construct
 from ..engine.core import Engine
 from ..engine.loop import fit
 from ..engine.randomness import Item
-from ..rivals import LaMDCodecRun, LDMCodecRun, RivalDiffusionRun
-from .clips import TensorClips, Together, cached_clips, seen, to_float
+from ..rivals import CodecRun, LaMDCodecRun, LDMCodecRun, RivalDiffusionRun, VDMDiffusionRun
+from .clips import CachedClips, TensorClips, Together, cached_clips, seen, to_float
 from .samples import save_rows
 from .shards import ShardedClips, weights_fingerprint
 from .stage_one import PictureObjective
 from .stage_two import DiffusionObjective, cached_motions, noise_and_condition, sample_grid, validation_loss
 
 MEASURED = 500  # training clips whose numbers give the mean and the standard deviation of what is denoised
+FirstStage = TypeVar("FirstStage", bound=Codec)
 
 
 # ---------------------------------------------------------------- stage one
@@ -39,7 +41,7 @@ def draw_frame(clip: Item, generator: torch.Generator) -> Item:
     return {"frame": frame.flip(-1) if torch.rand((), generator=generator) < 0.5 else frame}
 
 
-class ImageObjective(PictureObjective):
+class ImageObjective(PictureObjective[LDMCodec]):
     """Reconstruction of a frame from a draw of its map, and that map near a standard normal; means over the batch."""
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -55,7 +57,7 @@ def draw_frames(clip: Item, generator: torch.Generator, count: int) -> Item:
     return {"video": clip["video"].flip(-1) if mirrored else clip["video"], "frames": frames}
 
 
-class MotionImageObjective(PictureObjective):
+class MotionImageObjective(PictureObjective[LaMDCodec]):
     """Reconstruction of some frames from a draw of their clip's motion image, and that near a standard normal.
 
     Beside the codec, and as a part of it while it learns, a discriminator may learn; it is not kept.
@@ -74,7 +76,8 @@ class MotionImageObjective(PictureObjective):
         parts = self.compare(painted, wanted) | {"kl": kl_to_standard_normal(mean, log_variance)}
         if not self.config.adversarial_weight:
             return self.weigh(parts)
-        source, judge = video[:, :, 0].repeat_interleave(frames.shape[1], dim=0), self.network.discriminator
+        judge: Any = self.network.discriminator
+        source = video[:, :, 0].repeat_interleave(frames.shape[1], dim=0)
         of_painter, of_judge = adversarial_losses(judge, source, painted, wanted)
         judge.steps += 1
         found = self.weigh(parts | {"adversarial": (judge.steps > self.config.adversarial_from) * of_painter})
@@ -108,8 +111,12 @@ def training_videos(clips: ShardedClips, device: torch.device) -> Iterator[Float
 
 
 def train_codec(
-    config: LDMCodecRun, out: Path, resume: bool, objective: type[PictureObjective], draw: Callable
-) -> Codec:
+    config: CodecRun,
+    out: Path,
+    resume: bool,
+    objective: Callable[[FirstStage, Any], PictureObjective[FirstStage]],
+    draw: Callable[[Item, torch.Generator], Item],
+) -> FirstStage:
     """Train a first stage and leave it in `out`, with the measures of what stage two will see.
 
     Args:
@@ -159,7 +166,7 @@ def see_latents(codec: Codec, video: UInt8[Tensor, "b 3 t h w"]) -> dict[str, Te
     return {"x0": codec.pack(clips), "features": codec.encode(clips[:, :, 0])}
 
 
-def draw_latents(clip: Item, generator: torch.Generator, codec: Codec, **how) -> Item:
+def draw_latents(clip: Item, generator: torch.Generator, codec: Codec, **how: Any) -> Item:
     """A clip as its codec sees it, with a diffusion step, its noise, and its label or none.
 
     Args:
@@ -182,7 +189,10 @@ def train_rival(config: RivalDiffusionRun, out: Path, resume: bool = False) -> R
     Raises:
         CheckpointError: `config.codec` is not the folder of a finished first stage of this rival.
     """
-    codec = load_codec(config.codec, config.kind) if config.codec else construct(config.pixels)
+    if isinstance(config, VDMDiffusionRun) and not config.codec:
+        codec: Codec = construct(config.pixels)
+    else:
+        codec = load_codec(config.codec, config.kind)
     codec.requires_grad_(False)
     with Engine(config, out, resume) as engine:
         codec.to(engine.device)
@@ -193,9 +203,9 @@ def train_rival(config: RivalDiffusionRun, out: Path, resume: bool = False) -> R
         labels, learned = clips.labels, {"codec": weights_fingerprint(codec)} if config.codec else {}
         denoiser = engine.build(lambda: construct(codec.fit(config.denoiser, len(labels))))
         diffusion = construct(config.diffusion)
-        how = {"diffusion": construct(config.diffusion), "labels": len(labels)}
+        how: dict[str, Any] = {"diffusion": construct(config.diffusion), "labels": len(labels)}
         draw = partial(draw_latents, codec=copy.deepcopy(codec).cpu(), **how)
-        known = clips, val_clips
+        known: tuple[CachedClips | Together, ...] = (clips, val_clips)
         if config.codec:
             place = engine.cache / f"{Path(config.codec).name}-{learned['codec']}"
             see = partial(cached_motions, codec, learned["codec"], folder=place, engine=engine, see=see_latents)
@@ -205,7 +215,7 @@ def train_rival(config: RivalDiffusionRun, out: Path, resume: bool = False) -> R
             )
         engine.begin(seen(clips, val_clips) | learned)
 
-        def model_of(network: nn.Module) -> Rival:
+        def model_of(network: Any) -> Rival:
             return Rival(codec, network, diffusion, labels, config.data.size, config.data.num_frames)
 
         network = fit(

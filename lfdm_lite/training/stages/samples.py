@@ -26,9 +26,11 @@ def save_rows(path: Path, video: Float[Tensor, "n 3 t h w"], every: int = 2, sca
     write_atomically(path, lambda temporary: image.save(temporary, format="PNG"))
 
 
-def motion_rows(video: Float[Tensor, "n 3 t h w"], painted: Float[Tensor, "n 3 t h w"], motion: Motion):
+def motion_rows(
+    video: Float[Tensor, "n 3 t h w"], painted: Float[Tensor, "n 3 t h w"], motion: Motion
+) -> list[Float[Tensor, "1 3 t h w"]]:
     """Every clip as four rows: as it is, as it is painted, its flow in colours, its occlusion map."""
-    size = video.shape[-2:]
-    flow = resize(flow_to_rgb(motion.flow), size)
-    occlusion = resize(motion.occlusion, size).expand(-1, 3, -1, -1, -1)
+    h, w = video.shape[-2:]
+    flow = resize(flow_to_rgb(motion.flow), (h, w))
+    occlusion = resize(motion.occlusion, (h, w)).expand(-1, 3, -1, -1, -1)
     return [row[None] for four in zip(video, painted, flow, occlusion, strict=True) for row in four]

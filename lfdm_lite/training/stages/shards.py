@@ -31,7 +31,7 @@ SHARD = 100  # clips a file
 MADE_FROM = "made_from.json"  # for readers; each shard has its hash
 
 
-class ShardedClips(Dataset):
+class ShardedClips(Dataset[dict[str, Tensor]]):
     """Clips in files of `SHARD` each; a clip is read when it is asked for.
 
     Attributes:
@@ -143,7 +143,7 @@ def checksum(tensors: dict[str, Tensor]) -> str:
     total = 0
     for name, tensor in sorted(tensors.items()):
         total = zlib.crc32(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode(), total)
-        total = zlib.crc32(tensor.contiguous().view(-1).view(torch.uint8).numpy(), total)
+        total = zlib.crc32(tensor.contiguous().view(-1).view(torch.uint8).numpy().data, total)
     return f"{total:08x}"
 
 

@@ -25,7 +25,8 @@ from ...losses import (
     visibility_loss,
 )
 from ..configs import AutoencoderRun
-from ..engine.core import Engine
+from ..engine.averaging import Network
+from ..engine.core import Engine, Objective
 from ..engine.loop import fit
 from ..engine.randomness import Item
 from .clips import cached_clips, seen, to_float
@@ -46,9 +47,9 @@ def draw_pair(clip: Item, generator: torch.Generator, from_rest: float) -> Item:
     video: UInt8[Tensor, "3 t h w"] = clip["video"]
     source, driving = torch.randint(video.shape[1], (2,), generator=generator).tolist()
     at_rest, mirrored = torch.rand(2, generator=generator).tolist()
-    pair = video[:, 0 if at_rest < from_rest else source], video[:, driving]
+    pair = [video[:, 0 if at_rest < from_rest else source], video[:, driving]]
     if mirrored < 0.5:
-        pair = tuple(frame.flip(-1) for frame in pair)
+        pair = [frame.flip(-1) for frame in pair]
     transform = RandomTransform(1, generator=generator)
     return {"source": pair[0], "driving": pair[1], "affine": transform.affine[0], "weights": transform.weights[0]}
 
@@ -60,7 +61,7 @@ def stack_transforms(affine: Float[Tensor, "b 2 3"], weights: Float[Tensor, "b p
     return transform
 
 
-class PictureObjective(nn.Module):
+class PictureObjective(Objective[Network]):
     """What every first stage has: how far a painted picture is from what it should be, and weights of all losses.
 
     Args:
@@ -68,7 +69,7 @@ class PictureObjective(nn.Module):
         features: of the perceptual loss, if it has a weight; by default the network that the config names.
     """
 
-    def __init__(self, network: nn.Module, config: Any, features: FeatureTrunk | None = None):
+    def __init__(self, network: Network, config: Any, features: FeatureTrunk | None = None):
         super().__init__()
         self.network, self.config = network, config
         if features is None and config.perceptual_weight:
@@ -86,7 +87,7 @@ class PictureObjective(nn.Module):
     def weigh(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """All parts, and their weighed sum as "loss"; what has no weight is logged, and has no backward pass."""
         weighed = [self.weight_of(name) * part for name, part in parts.items() if self.weight_of(name)]
-        return {"loss": sum(weighed)} | parts
+        return {"loss": sum(weighed[1:], weighed[0])} | parts
 
     def weight_of(self, part: str) -> float:
         """What a part of the loss counts."""
@@ -94,11 +95,13 @@ class PictureObjective(nn.Module):
 
     def perceptual(self, painted: Float[Tensor, "b 3 h w"], driving: Float[Tensor, "b 3 h w"]) -> Float[Tensor, ""]:
         """Of the features, at the config's scales."""
+        if self.features is None:
+            raise ValueError("the perceptual loss has no weight")
         weights = (1.0,) * self.config.depths
         return perceptual_loss(self.features, painted, driving, self.shrinks, weights)
 
 
-class AutoencoderObjective(PictureObjective):
+class AutoencoderObjective(PictureObjective[LatentFlowAutoencoder]):
     """Reconstruction of the driving frame, and equivariance of its regions. All are means over the batch."""
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -110,7 +113,8 @@ class AutoencoderObjective(PictureObjective):
         visibility = visibility_loss(motion, source, driving, self.config.visibility_tolerance)
         if self.config.warp_weight or self.config.contrast_weight:
             # a dark occlusion map lets no gradient through to the flow: here it has its own
-            warped = warp(source, resize(motion.flow, source.shape[-2:]))
+            h, w = source.shape[-2:]
+            warped = warp(source, resize(motion.flow, (h, w)))
             seen["warp"] = pyramid_loss(warped, driving, gradient_weight=self.config.gradient_weight)
         if self.config.contrast_weight:
             seen["contrast"] = pyramid_loss(local_contrast(warped), local_contrast(driving))
@@ -153,14 +157,14 @@ def train_autoencoder(
         network = engine.build(lambda: construct(config.model))
         started = start_from(network, config.init, "autoencoder", engine)
         objective = AutoencoderObjective(network, config)
-        clips = cached_clips(config.data, "train", engine.cache, engine) if clips is None else clips
+        train_clips = cached_clips(config.data, "train", engine.cache, engine) if clips is None else clips
         val_clips = cached_clips(config.data, "val", engine.cache, engine)
         val = val_clips.whole("video")
-        engine.begin(seen(clips, val_clips) | started)
+        engine.begin(seen(train_clips, val_clips) | started)
         network = fit(
             engine,
             objective,
-            clips,
+            train_clips,
             partial(draw_pair, from_rest=config.from_rest),
             validate=lambda network: {"psnr": reconstruction_psnr(network, val)},
             score=lambda found: found["psnr"],

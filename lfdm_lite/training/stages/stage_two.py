@@ -22,7 +22,7 @@ from ...motion import Motion
 from ...pipeline import LFDM
 from ...unet3d import UNet3DConfig
 from ..configs import DiffusionRun
-from ..engine.core import Engine
+from ..engine.core import Engine, Objective
 from ..engine.loop import fit
 from ..engine.randomness import Item, generator_of
 from .clips import CachedClips, TensorClips, Together, cached_clips, seen, to_float
@@ -46,7 +46,7 @@ def cached_motions(
     folder: Path,
     clips: ShardedClips,
     engine: Engine | None = None,
-    see: Callable[[nn.Module, Tensor], dict[str, Tensor]] = see_motion,
+    see: Callable[[Any, Tensor], dict[str, Tensor]] = see_motion,
 ) -> ShardedClips:
     """`see_motion` of every clip, computed once, kept on disk in half precision.
 
@@ -114,13 +114,13 @@ def noise_and_condition(
     return {"t": t, "eps": eps} | told
 
 
-class DiffusionObjective(nn.Module):
+class DiffusionObjective(Objective[Any]):
     """Denoise the motion of a clip, given the latent of its frame 0 and what is asked; a mean over the batch."""
 
     def __init__(self, network: nn.Module, diffusion: GaussianDiffusion, autoencoder: LatentFlowAutoencoder | None):
         super().__init__()
         self.network, self.diffusion = network, diffusion
-        self.autoencoder = [autoencoder]  # in a list: frozen, so neither trained nor saved with this module
+        self.autoencoder: list[Any] = [autoencoder]  # in a list: frozen, so neither trained nor saved with this module
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         if "x0" not in batch:
@@ -138,7 +138,8 @@ def flow_std(motions: ShardedClips) -> tuple[float, float]:
         moving: Float[Tensor, "n 2 t h w"] = shard["flow"][:, :, 1:].double()
         squares += moving.square().sum(dim=(0, 2, 3, 4))
         count += moving[:, 0].numel()
-    return tuple(round(max((total / max(count, 1)) ** 0.5, 1e-4), 6) for total in squares.tolist())
+    x, y = (round(max((total / max(count, 1)) ** 0.5, 1e-4), 6) for total in squares.tolist())
+    return x, y
 
 
 def number_ranges(clips: CachedClips, names: Sequence[str]) -> tuple[NumberRange, ...]:
@@ -207,7 +208,7 @@ def train_diffusion(config: DiffusionRun, out: Path, resume: bool = False) -> LF
         )
         engine.begin(seen(clips, val_clips) | {"autoencoder": weights} | started)
 
-        def model_of(network: nn.Module) -> LFDM:
+        def model_of(network: Any) -> LFDM:
             return LFDM(autoencoder, network, diffusion, labels=labels, image_size=config.data.size)
 
         network = fit(

@@ -9,6 +9,7 @@ by which the head has turned clockwise in the last frame; the turn sums pose, sw
 """
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,7 +98,7 @@ class Performance(Pose):
     @property
     def turn(self) -> float:
         """Roll of the head in the last frame, radians, clockwise as one sees it."""
-        return float(self.roll.flatten()[-1])
+        return float(torch.as_tensor(self.roll).flatten()[-1])
 
 
 @dataclass(frozen=True)
@@ -199,4 +200,5 @@ def perform(label: str, num_frames: int, rng: np.random.Generator, acting: Actin
         other = act(LABELS[rng.integers(len(LABELS))], num_frames, rng, acting)
         performance = replace(performance, **{name: getattr(other, name) for name in PARTS["head"]})
     still = torch.zeros(num_frames, 1, 1)
-    return replace(performance, **{name: still for part in acting.frozen for name in PARTS[part]})
+    frozen: dict[str, Any] = {name: still for part in acting.frozen for name in PARTS[part]}
+    return replace(performance, **frozen)

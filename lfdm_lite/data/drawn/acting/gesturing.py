@@ -61,7 +61,11 @@ def _both(at: float, arm: Arm) -> tuple[float, Arm, Arm]:
 def _strokes(times: int, stroke: Callable[[Callable[[float], float]], Keys], start: float) -> Keys:
     """A stroke again and again from `start` on: it is given a clock that runs from 0 to 1."""
     length = (1 - start) / times
-    return [key for n in range(times) for key in stroke(lambda part, n=n: start + length * (n + part))]
+
+    def clock(n: int) -> Callable[[float], float]:
+        return lambda part: start + length * (n + part)
+
+    return [key for n in range(times) for key in stroke(clock(n))]
 
 
 def _thumb(arm: Arm, other: Arm) -> Callable[[int], Keys]:
@@ -195,7 +199,7 @@ def act(label: str, num_frames: int, rng: np.random.Generator) -> Act:
     arms = []
     for side, delay, off, rest_off in zip(SIDES, late, loose, rest_loose, strict=True):
         rest = np.array(astuple(HANG)) + rest_off
-        goals = np.array([astuple(key[1 if side == lead else 2]) for key in keys])
+        goals = np.array([astuple(key[1] if side == lead else key[2]) for key in keys])
         idle = (goals == astuple(HANG)).all()
         goals[:, :7] = rest[:7] + strength * (goals[:, :7] - rest[:7])
         goals = rest + 0 * goals if idle else goals + off

@@ -40,9 +40,9 @@ def act(label: str, bones: Bones, num_frames: int, rng: np.random.Generator, loo
     keys = [Key(0.0), *ACTIONS[label](times)]
     at = onset + (end - onset) * np.array([key.at for key in keys])
     table, widths = columns(keys)
-    now = glide(at, table[0] + strength * (table - table[0]), time[:, None] - np.repeat(late, widths))
+    curves = glide(at, table[0] + strength * (table - table[0]), time[:, None] - np.repeat(late, widths))
     names = [field.name for field in fields(Key)]
-    now = dict(zip(names, np.split(now, np.cumsum(widths)[:-1], axis=1), strict=True))
+    now = dict(zip(names, np.split(curves, np.cumsum(widths)[:-1], axis=1), strict=True))
     drift = SWAY * sway * (np.sin(2 * np.pi * speed * time[:, None] + phase) - np.sin(phase))
     now["hips"] = now["hips"] + np.stack([drift[:, 0], 0 * time, drift[:, 1]], -1)
     for k, name in enumerate(("lean", "bend", "twist", "nod", "tilt", "turn"), 2):
@@ -96,7 +96,9 @@ def pose(now: dict[str, np.ndarray], lead: int, bones: Bones) -> Skeleton:
     angle = {name: np.radians(now[name][:, 0]) for name in ("lean", "bend", "twist", "nod", "tilt", "turn")}
     mirror = np.array((lead, 1, 1))
 
-    def trunk(share, nod=0.0, tilt=0.0, turn=0.0):
+    def trunk(
+        share: float, nod: np.ndarray | float = 0.0, tilt: np.ndarray | float = 0.0, turn: np.ndarray | float = 0.0
+    ) -> np.ndarray:
         bent = turn_x(share * angle["lean"] + nod) @ turn_z(-lead * (share * angle["bend"] + tilt))
         return bent @ turn_y(-lead * (share * angle["twist"] + turn))
 

@@ -81,7 +81,7 @@ class Camera:
         return places @ self.turn[2]
 
 
-def _turn(angle, first: int, second: int) -> np.ndarray:
+def _turn(angle: np.ndarray | float, first: int, second: int) -> np.ndarray:
     angle = np.asarray(angle, dtype=np.float64)
     turn = np.zeros((*angle.shape, 3, 3)) + np.eye(3)
     turn[..., first, first] = turn[..., second, second] = np.cos(angle)

@@ -128,8 +128,8 @@ def photo(layers: list[Layer], rng: np.random.Generator) -> list[Layer]:
 
     def blurred(x: Tensor, y: Tensor) -> RGB:
         turns = [(0.24 * math.sqrt(k / 13), 2.4 * k) for k in range(13)]  # a spiral that fills a disc
-        rgb = sum(layers[0].paint(x + r * math.cos(a), y + r * math.sin(a)) for r, a in turns) / len(turns)
-        rgb = _faded(rgb, 0.45)
+        seen = (layers[0].paint(x + r * math.cos(a), y + r * math.sin(a)) for r, a in turns)
+        rgb = _faded(torch.as_tensor(sum(seen) / len(turns)), 0.45)
         glow = torch.exp(-0.9 * ((x - 0.4 * side).square() + (y + 0.2).square()))
         return rgb * (0.22 + 0.55 * glow) + 0.02 * _grain(x, y)
 

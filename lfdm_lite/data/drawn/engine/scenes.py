@@ -189,11 +189,11 @@ def affine(
     scale: Tensor | float = 1.0, angle: Tensor | float = 0.0, x: Tensor | float = 0.0, y: Tensor | float = 0.0
 ) -> Float[Tensor, "t 2 3"]:
     """Affine maps that scale, then turn (radians, clockwise on screen), then shift; one for every frame given."""
-    scale, angle, x, y = torch.broadcast_tensors(
+    size, turn, right, down = torch.broadcast_tensors(
         *(torch.as_tensor(v, dtype=torch.float32).reshape(-1) for v in (scale, angle, x, y))
     )
-    cos, sin = scale * angle.cos(), scale * angle.sin()
-    return torch.stack([torch.stack([cos, -sin, x], -1), torch.stack([sin, cos, y], -1)], 1)
+    cos, sin = size * turn.cos(), size * turn.sin()
+    return torch.stack([torch.stack([cos, -sin, right], -1), torch.stack([sin, cos, down], -1)], 1)
 
 
 def everywhere(x: Points, y: Points) -> Points:

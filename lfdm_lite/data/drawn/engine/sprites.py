@@ -9,6 +9,7 @@ from math import ceil
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from .scenes import Layer, LayerMotion, mix
 
@@ -46,7 +47,7 @@ def merged(layers: Sequence[Layer], motion: LayerMotion, texel: float) -> Layer:
         picture = mix(picture, layer.paint(x, y), covers)
     both = torch.cat([distance[None], picture]).transpose(0, 1)  # (1, 4, height, width)
 
-    def look_up(texture, x, y):
+    def look_up(texture: Tensor, x: Tensor, y: Tensor) -> Tensor:
         x, y = torch.broadcast_tensors(x, y)
         place = torch.stack(
             [(x - low[0]) * (2 / (high[0] - low[0])) - 1, (y - low[1]) * (2 / (high[1] - low[1])) - 1], -1
@@ -55,5 +56,8 @@ def merged(layers: Sequence[Layer], motion: LayerMotion, texel: float) -> Layer:
         return found[0].unflatten(1, x.shape[:2])
 
     return Layer(
-        lambda x, y: look_up(both[:, :1], x, y)[0], lambda x, y: look_up(both[:, 1:], x, y), motion, (*low, *high)
+        lambda x, y: look_up(both[:, :1], x, y)[0],
+        lambda x, y: look_up(both[:, 1:], x, y),
+        motion,
+        (low[0], low[1], high[0], high[1]),
     )

@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..acting.skeletons import Bones, Camera, Skeleton
 from ..engine.limbs import Track, bone, limb
@@ -92,13 +93,13 @@ def _round(rgb: torch.Tensor, radius: float) -> Field:
 
 def _dressed(
     cloth: torch.Tensor, skin: torch.Tensor, length: float, radius: float, start: float, end: float, hem: float
-):
+) -> Field:
     """Cloth down to the hem, skin beyond; the segment is the part from `start` to `end` of the whole limb."""
     edge = length * (hem - start) / (end - start)
     if edge <= 0 or edge > 1.2 * length:
         return _round(skin if edge <= 0 else cloth, radius)
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         return mix(skin, cloth, step(y - edge, 0.02)) * (1 - 0.2 * (x * (1 / radius)).square().clamp(max=1.2))
 
     return paint
@@ -110,7 +111,7 @@ def _leg(look: Look, build: Build, tracks: dict[str, Track], side: int) -> list[
     cloth, skin, shoes = colour(build.trousers), colour(look.skin) * 0.97, colour(build.shoes)
     thigh, shin = (0.079 * girth, 0.06 * girth), (0.058 * girth, 0.043 * girth)
 
-    def shoe_paint(x, y):
+    def shoe_paint(x: Tensor, y: Tensor) -> Tensor:
         return mix(shoes, shoes * 0.5 + 0.4, step(0.95 * bones.foot - y, 0.02))
 
     return [
@@ -132,7 +133,7 @@ def _arm(look: Look, build: Build, tracks: dict[str, Track], nearer: np.ndarray,
     motion = LayerMotion(affine(grow, torch.atan2(-along[:, 0], along[:, 1]), wrist[:, 0], wrist[:, 1]))
     thumb = -0.03 * side
 
-    def hand(x, y):
+    def hand(x: Tensor, y: Tensor) -> Tensor:
         return torch.minimum(ellipse(x, y - 0.036, 0.04, 0.05), ellipse(x - thumb, y - 0.024, 0.018, 0.03))
 
     return [
@@ -156,11 +157,11 @@ def _torso(look: Look, build: Build, tracks: dict[str, Track], seen: np.ndarray)
     length = bones.torso + (-0.02 if build.belt else 0.055)
     motion = bone(neck, pelvis, bones.torso, _width(seen, pelvis - neck))
 
-    def shape(x, y):
+    def shape(x: Tensor, y: Tensor) -> Tensor:
         narrow = 1 + (bottom / top - 1) * (y * (1 / length)).clamp(0, 1)
         return rectangle(x / narrow, y - length / 2, top, length / 2, 0.1)
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         return fabric(x, y) * (1 - 0.22 * (x * (1 / top)).square().clamp(max=1.2))
 
     return Layer(shape, paint, motion, (-max(top, bottom), 0.0, max(top, bottom), length))
@@ -172,7 +173,7 @@ def _pelvis(build: Build, tracks: dict[str, Track], seen: np.ndarray) -> Layer:
     motion = bone(place, place + down, 1.0, _width(seen, down))
     rx, top = build.bones.hip + 0.074 * build.girth, -0.06
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         rgb = cloth * (1 - 0.15 * (x * (1 / rx)).square().clamp(max=1.2))
         return mix(rgb, rgb * 0.6, step(y - top - 0.025, 0.015)) if build.belt else rgb
 
@@ -192,7 +193,7 @@ def _fabric(look: Look) -> Field:
     f = 2 * np.pi * look.frequency
     across = lambda x, n: x * (n * f)  # noqa: E731
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         match look.pattern:
             case "stripes":
                 return mix(first, second, step(-torch.sin(across(y, 8) + look.phase), 0.7))
@@ -219,7 +220,7 @@ def _room(look: Look, camera: Camera) -> Layer:
     floor = mix(mix(floor, base, 0.35), colour((0.35, 0.3, 0.28)), 0.25)
     edge = camera.y - 0.2
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         rgb = mix(base * (1.04 - 0.1 * (y + 1)), wall.paint(x, y), 0.3)
         rgb = mix(rgb, floor * (0.88 + 0.14 * (y - edge)), step(edge - y, 0.02))
         rgb = mix(rgb, rgb * 0.75, step((edge - y).abs() - 0.008, 0.015))

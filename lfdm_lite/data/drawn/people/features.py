@@ -3,10 +3,13 @@
 Lengths are in units of the head; left and right are drawn at once, by |x|.
 """
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from ..acting.expressions import Pose
-from ..engine.scenes import Clip, Layer, LayerMotion, bump, capsule, colour, ellipse, mix, rectangle, step
+from ..engine.scenes import Clip, Field, Layer, LayerMotion, bump, capsule, colour, ellipse, mix, rectangle, step
 from .subjects import Look
 
 
@@ -20,39 +23,39 @@ def eyes(look: Look, pose: Pose, head: LayerMotion) -> list[Layer]:
     rest_low = 0.1 * 2 * ry
     top, bottom = ey - 1.1 * ry, ey + 1.1 * ry
     upper = 2 * ry * pose.lid
-    lower = (2 * ry * pose.lower_lid).clamp(min=0.02 - rest_low)
+    lower = torch.as_tensor(2 * ry * pose.lower_lid).clamp(min=0.02 - rest_low)
 
-    def opening(grow):
+    def opening(grow: float) -> Field:
         return lambda x, y: ellipse(x.abs() - ex, y - ey, rx * grow, ry * grow)
 
-    def drop(x):  # the lid's extra way down, at x
+    def drop(x: Tensor) -> Tensor:  # the lid's extra way down, at x
         return (upper + pose.lid_slant * 0.5 * (x.abs() - ex)).clamp(min=0.015 - rest)
 
-    def lid_edge(x):
+    def lid_edge(x: Tensor) -> Tensor:
         return ey - ry + rest + 0.45 * ry * ((x.abs() - ex) / rx).square()
 
-    def eye_paint(x, y):
+    def eye_paint(x: Tensor, y: Tensor) -> Tensor:
         return mix(white, white * colour((0.80, 0.82, 0.88)), step(y - ey + 0.35 * ry, 0.12 * ry + 0.05))
 
-    def gaze(x, y):
+    def gaze(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         return x - pose.gaze_x, y - pose.gaze_y
 
-    def iris_paint(x, y):
+    def iris_paint(x: Tensor, y: Tensor) -> Tensor:
         u, v = x - torch.copysign(torch.tensor(ex), x), y - ey - 0.012
         radius = u.hypot(v)
         rgb = mix(iris * 0.6, iris * 1.25 + 0.06, step(radius - 0.8 * r, 0.3 * r) * (0.6 + 0.4 * (v / r)).clamp(0, 1))
         rgb = mix(rgb, ink, step(radius - 0.5 * r, 0.02))
         return mix(rgb, white, step((u + 0.35 * r).hypot(v + 0.4 * r) - 0.3 * r, 0.025))
 
-    def stretch(x, y):  # the upper lid: pinned at its top
+    def stretch(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:  # the upper lid: pinned at its top
         hang = lid_edge(x) - top
         return x, torch.where(y > top, top + (y - top) * hang / (hang + drop(x)), y)
 
-    def rise(x, y):
+    def rise(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         stand = bottom - low_edge(x)
         return x, torch.where(y < bottom, bottom - (bottom - y) * stand / (stand + lower), y)
 
-    def low_edge(x):
+    def low_edge(x: Tensor) -> Tensor:
         return ey + ry - rest_low - 0.3 * ry * ((x.abs() - ex) / rx).square()
 
     moving = lambda local, reach: LayerMotion(head.to_image, local, reach)  # noqa: E731
@@ -75,20 +78,21 @@ def eyes(look: Look, pose: Pose, head: LayerMotion) -> list[Layer]:
 def brows(look: Look, pose: Pose, head: LayerMotion) -> Layer:
     """Both brows: each end has its own way up or down."""
     ex, y0, thick = look.eye_x, look.eye_y - look.brow_gap, look.brow_thickness
+    inner, outer = torch.as_tensor(pose.brow_inner), torch.as_tensor(pose.brow_outer)
     shade = min(0.75, 0.6 * sum(look.skin) / sum(look.hair))  # always darker than the skin
     dark = colour(shade * c for c in look.hair)
 
-    def shape(x, y):
+    def shape(x: Tensor, y: Tensor) -> Tensor:
         along = (x.abs() - ex) / 0.13  # -1 at the inner end, 1 at the outer one
         bow = y0 + 0.03 * along.square() + look.brow_tilt * along
         return capsule(x.abs(), y - bow, ex - 0.13, 0.0, ex + 0.13, 0.0, 0.0) - thick * (1 - 0.3 * along.clamp(0, 1))
 
-    def slant(x, y):
+    def slant(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         share = ((x.abs() - ex) / 0.26 + 0.5).clamp(-0.2, 1.2)
         x = x + torch.sign(x) * pose.brow_pinch * (1 - share)
-        return x, y + torch.lerp(pose.brow_inner, pose.brow_outer, share)
+        return x, y + torch.lerp(inner, outer, share)
 
-    reach = max(float(p.abs().max()) for p in (pose.brow_inner, pose.brow_outer, pose.brow_pinch)) * 1.25
+    reach = max(float(p.abs().max()) for p in (inner, outer, torch.as_tensor(pose.brow_pinch))) * 1.25
     x1 = ex + 0.13 + thick
     return Layer(
         shape,
@@ -104,11 +108,11 @@ def glasses(look: Look, head: LayerMotion) -> list[Layer]:
         return []
     ex, ey, frame = look.eye_x, look.eye_y + 0.02, colour(look.glasses_colour)
 
-    def lens(x, y):
+    def lens(x: Tensor, y: Tensor) -> Tensor:
         x, y = x.abs() - ex, y - ey
         return ellipse(x, y, 0.19, 0.185) if look.glasses == "round" else rectangle(x, y, 0.19, 0.165, 0.06)
 
-    def shape(x, y):
+    def shape(x: Tensor, y: Tensor) -> Tensor:
         ax = x.abs()
         bridge = torch.maximum((y - ey + 0.04 - 0.6 * x.square()).abs() - 0.013, ax - 0.05)
         side = torch.maximum((y - ey + 0.03).abs() - 0.013, (ax - ex - 0.24).abs() - 0.06)
@@ -130,51 +134,51 @@ def mouth(look: Look, pose: Pose, head: LayerMotion) -> list[Layer]:
     cavity, tooth, tongue = colour((0.25, 0.05, 0.08)), colour((0.97, 0.96, 0.93)), colour((0.82, 0.36, 0.38))
     width = w + pose.width
     thick_u, thick_l = 0.8 * look.lip, look.lip
+    sneer = torch.as_tensor(pose.sneer)
 
-    def seam(x, half):  # the closed mouth: a hint of a smile
+    def seam(x: Tensor, half: Tensor | float) -> Tensor:  # the closed mouth: a hint of a smile
         return my - 0.02 * (x / half).square().clamp(max=1)
 
-    def across(x):
+    def across(x: Tensor) -> Tensor:
         return (x / width).clamp(-1, 1)
 
-    def corner(s):
+    def corner(s: Tensor) -> Tensor:
         return -pose.corner * (s.square() - 0.25)
 
-    def lift(s):  # the upper lip's way down
-        side = torch.sign(pose.sneer.sum()) * 0.5
+    def lift(s: Tensor) -> Tensor:  # the upper lip's way down
+        side = torch.sign(sneer.sum()) * 0.5
         return (
-            corner(s)
-            - (pose.upper + pose.sneer.abs() * torch.exp(-((s - side) / 0.6).square())) * (1 - s.square()).sqrt()
+            corner(s) - (pose.upper + sneer.abs() * torch.exp(-((s - side) / 0.6).square())) * (1 - s.square()).sqrt()
         )
 
-    def fall(s):  # the lower lip's
+    def fall(s: Tensor) -> Tensor:  # the lower lip's
         return corner(s) + pose.open * (1 - s.square() + 1e-6).sqrt()
 
-    def follow(way):
-        def local(x, y):
+    def follow(way: Callable[[Tensor], Tensor]) -> LayerMotion:
+        def local(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
             s = across(x)
             return x * (w / width), y - way(s)
 
         return LayerMotion(head.to_image, local, reach=0.3)
 
-    def opening(x, y):
+    def opening(x: Tensor, y: Tensor) -> Tensor:
         s = across(x)
         y = y - seam(x, width)
         return torch.maximum(torch.maximum(lift(s) - y, y - fall(s)), x.abs() - width) + 0.008
 
-    def upper(x, y):
+    def upper(x: Tensor, y: Tensor) -> Tensor:
         s2, y = (x / w).square(), y - seam(x, w)
         top = -thick_u * (1 - s2) * (1 - 0.3 * torch.exp(-s2 * 30)) - 0.01
         return torch.maximum(torch.maximum(top - y, y - 0.004), x.abs() - w)
 
-    def lower(x, y):
+    def lower(x: Tensor, y: Tensor) -> Tensor:
         s2, y = (x / w).square(), y - seam(x, w)
         return torch.maximum(torch.maximum(-0.004 - y, y - thick_l * (1 - s2).clamp(min=0).sqrt() - 0.01), x.abs() - w)
 
-    def upper_paint(x, y):
+    def upper_paint(x: Tensor, y: Tensor) -> Tensor:
         return mix(colour(upper_lip), dark_lips, 0.85 * torch.exp(-((y - seam(x, w)) / 0.014).square()))
 
-    def lower_paint(x, y):
+    def lower_paint(x: Tensor, y: Tensor) -> Tensor:
         shine = bump(x, y, 0.0, my + 0.5 * thick_l, 0.5 * w, 0.3 * thick_l)
         rgb = mix(lips, lips * 0.6 + 0.4, 0.35 * shine)
         return mix(rgb, dark_lips, 0.85 * torch.exp(-((y - seam(x, w)) / 0.014).square()))

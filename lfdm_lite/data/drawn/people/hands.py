@@ -44,7 +44,7 @@ def hand(wrist: Track, grip: Grip, scale: float, skin: RGB) -> list[Layer]:
     palm, half, finger = PALM * scale, WIDTH * scale, FINGERS * scale
     line = 0.01  # width of outlines
 
-    def ahead(distance, aside=0.0):  # from the wrist
+    def ahead(distance: Tensor | float, aside: Tensor | float = 0.0) -> Track:  # from the wrist
         return wrist + distance * scale * length * along + aside * scale * size * across
 
     curl = grip.curl[:, None]
@@ -56,13 +56,14 @@ def hand(wrist: Track, grip: Grip, scale: float, skin: RGB) -> list[Layer]:
         0.74 * WIDTH * grip.thumb[:, None] + THUMB * (grip.thumb * grip.splay.sin())[:, None],
     )
 
-    def palm_shape(x, y):
+    def palm_shape(x: Tensor, y: Tensor) -> Tensor:
         return rectangle(x, y - 0.5 * palm, half * (0.72 + 0.28 * (y / palm).clamp(0, 1)), 0.62 * palm, 0.7 * half)
 
-    def palm_paint(x, y):
+    def palm_paint(x: Tensor, y: Tensor) -> Tensor:
         return mix(base, dark, 0.8 * step(-palm_shape(x, y) - line, line))
 
-    def apart(x, y):  # how far from the axis of the nearest finger, folded onto the right half; they fan out
+    def apart(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        # how far from the axis of the nearest finger, folded onto the right half; they fan out
         fan = (1 + 0.38 * (y / finger).clamp(0, 1)) * half
         inner, outer = 0.25 * fan, 0.76 * fan
         ax = x.abs()
@@ -73,16 +74,16 @@ def hand(wrist: Track, grip: Grip, scale: float, skin: RGB) -> list[Layer]:
 
     radius = 0.25 * half
 
-    def finger_shape(x, y):
+    def finger_shape(x: Tensor, y: Tensor) -> Tensor:
         aside, short = apart(x, y)
         beyond = (y - short + radius).clamp(min=0) + (-y - radius).clamp(min=0)
         return aside.hypot(beyond) - radius * 1.06
 
-    def finger_paint(x, y):
+    def finger_paint(x: Tensor, y: Tensor) -> Tensor:
         edge = step(-finger_shape(x, y) - 0.8 * line, line)
         return mix(base, dark, 0.8 * edge * (y / (0.3 * finger)).clamp(0, 1))
 
-    def thumb_paint(x, y):
+    def thumb_paint(x: Tensor, y: Tensor) -> Tensor:
         return mix(base, dark, 0.8 * step(0.62 - x.abs() / (0.36 * half), 0.5))
 
     fan = 1.25 * half

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..engine.limbs import Track
-from ..engine.scenes import Layer, LayerMotion, affine, bump, colour, ellipse, mix, rectangle, step
+from ..engine.scenes import Field, Layer, LayerMotion, affine, bump, colour, ellipse, mix, rectangle, step
 from .subjects import Look
 from .wardrobe import hair_back, hair_front
 
@@ -32,14 +33,14 @@ def head(look: Look, size: float, place: Track, seen: np.ndarray) -> tuple[list[
     # where the face points: (t, 2), right and down in units of the head
     face = torch.from_numpy(PUSH * np.stack([cos * right + sin * down, cos * down - sin * right], -1)).float()
     rest, push = face[0].tolist(), (face - face[0])[..., None, None].unbind(1)
-    centre = [0.6 * c for c in face[..., None, None].unbind(1)]
+    centre_x, centre_y = (0.6 * c for c in face[..., None, None].unbind(1))
 
-    def local(x, y):
-        near = bump(x, y, *centre, WIDE, HIGH)
+    def local(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        near = bump(x, y, centre_x, centre_y, WIDE, HIGH)
         return x - push[0] * near, y - push[1] * near
 
-    def turned(field):  # drawn as it looks at rest, where the face already points somewhere
-        def at_rest(x, y):
+    def turned(field: Field) -> Field:  # drawn as it looks at rest, where the face already points somewhere
+        def at_rest(x: Tensor, y: Tensor) -> Tensor:
             near = bump(x, y, 0.6 * rest[0], 0.6 * rest[1], WIDE, HIGH)
             return field(x - rest[0] * near, y - rest[1] * near)
 
@@ -59,11 +60,11 @@ def _skin(look: Look, motion: LayerMotion) -> Layer:
     brow, lips, dark = mix(hair, skin * 0.5, 0.3), colour(look.lips) * 0.8, skin * 0.8
     brow_y, nose_y = look.eye_y - look.brow_gap, look.eye_y + look.nose_length
 
-    def shape(x, y):
+    def shape(x: Tensor, y: Tensor) -> Tensor:
         outline = torch.minimum(ellipse(x, y + 0.06, w, 0.6), ellipse(x, y - 0.12, w * (0.94 - look.jaw), chin - 0.12))
         return outline if hides_ears else torch.minimum(outline, ellipse(x.abs() - x_ear, y - 0.05, look.ear, 0.13))
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         ax = x.abs()
         rgb = mix(skin, dark, 0.8 * (ax * (0.9 / w)).square().square().clamp(max=1))
         rgb = mix(rgb, rosy, 0.8 * bump(ax, y, 0.27, look.eye_y + 0.25, 0.1, 0.08))

@@ -5,10 +5,13 @@ lip corners, jaw); lids stretch, lips follow the curves of the mouth. Lengths ar
 y down, the head's middle at the origin.
 """
 
+from collections.abc import Callable
+
 import torch
+from torch import Tensor
 
 from ..acting.expressions import Pose
-from ..engine.scenes import Layer, LayerMotion, affine, bump, bumps, colour, ellipse, mix, named, rectangle, step
+from ..engine.scenes import Field, Layer, LayerMotion, affine, bump, bumps, colour, ellipse, mix, named, rectangle, step
 from .features import brows, eyes, glasses, mouth
 from .subjects import Look
 from .wardrobe import backdrop, body, hair_back, hair_front
@@ -64,10 +67,11 @@ def head_layers(look: Look, pose: Pose, head: LayerMotion, face: LayerMotion) ->
     ]
 
 
-def _push(look: Look, pose: Pose):
+def _push(look: Look, pose: Pose) -> Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Backward displacement of the skin by bumps that travel with their push: their centres move by all of it."""
     brow_y, mouth_y, eye_y = look.eye_y - look.brow_gap, look.mouth_y, look.eye_y
-    rows = [  # centre, widths, push right and down
+    sneer = torch.as_tensor(pose.sneer)
+    rows: list[tuple[Tensor | float, ...]] = [  # centre, widths, push right and down
         (0.0, mouth_y - 0.08, 0.13, 0.05, 0.0, -0.8 * pose.upper),
         (0.0, mouth_y + 0.09, 0.17, 0.1, 0.0, 0.5 * pose.open),
         (0.0, look.chin + 0.03, 0.3, 0.15, 0.0, 0.7 * pose.open),
@@ -79,22 +83,22 @@ def _push(look: Look, pose: Pose):
             (side * 0.31, brow_y, 0.1, 0.14, 0.0, -0.9 * pose.brow_outer),
             (side * 0.27, eye_y + 0.25, 0.12, 0.08, 0.0, -pose.cheek),
             (side * look.mouth_width, mouth_y, 0.085, 0.1, side * pose.width, -pose.corner),
-            (side * 0.12, eye_y + 0.23, 0.08, 0.09, 0.0, -0.5 * (side * pose.sneer).clamp(min=0)),
+            (side * 0.12, eye_y + 0.23, 0.08, 0.09, 0.0, -0.5 * (side * sneer).clamp(min=0)),
         ]
-    num_frames = pose.open.shape[0]
+    num_frames = torch.as_tensor(pose.open).shape[0]
     column = lambda k: torch.stack([torch.as_tensor(row[k]).flatten().expand(num_frames) for row in rows], 1)  # noqa: E731
     push = torch.stack([column(4), column(5)], 1)
     hills = torch.stack([column(0) + push[:, 0], column(1) + push[:, 1], column(2), column(3)], -1)
 
-    def local(x, y):
+    def local(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         dx, dy = bumps(x, y, hills, push)
         return x - dx, y - dy
 
     return local
 
 
-def _face_shape(look: Look):
-    def shape(x, y):
+def _face_shape(look: Look) -> Field:
+    def shape(x: Tensor, y: Tensor) -> Tensor:
         down = ((y + 0.05) / look.chin).clamp(0, 1).square()
         ry = torch.where(y < 0, 0.66, look.chin)
         x, y = x / (look.head_width * (1 - look.jaw * down)), y / ry
@@ -109,7 +113,8 @@ def _skin(look: Look, face: LayerMotion) -> Layer:
     rosy = colour(min(1.0, c * k + a) for c, k, a in zip(look.skin, (0.9, 0.62, 0.6), (0.1, 0.02, 0.03), strict=True))
     hair, lit = colour(c * 0.95 for c in look.hair), colour(0.5 + 0.5 * c for c in look.skin)
     nose_y, eye_x, eye_y = look.eye_y + look.nose_length, look.eye_x, look.eye_y
-    hills, weights = [], []  # shadow, blush, light
+    hills: list[tuple[float, float, float, float]] = []
+    weights: list[tuple[float, float, float]] = []  # shadow, blush, light
     for side in (-1.0, 1.0):
         hills += [
             (side * eye_x, eye_y - 0.01, 0.15, 0.13),
@@ -123,11 +128,11 @@ def _skin(look: Look, face: LayerMotion) -> Layer:
         (0.05, nose_y - 0.08, 0.022, 0.07),
     ]
     weights += [(0.25, 0, 0), (0, 0, 0.45), (0.4, 0, 0)]
-    hills, weights = torch.tensor(hills)[None], torch.tensor(weights).T[None].contiguous()
+    places, sums = torch.tensor(hills)[None], torch.tensor(weights).T[None].contiguous()
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         ax = x.abs()
-        shadow, blush, light = bumps(x, y, hills, weights)
+        shadow, blush, light = bumps(x, y, places, sums)
         shadow = shadow + (ax * (0.86 / look.head_width)).square().square()
         rgb = mix(mix(skin, rosy, blush), lit, light)
         if look.freckles:
@@ -160,7 +165,7 @@ def _ears(look: Look, head: LayerMotion) -> list[Layer]:
     x_ear, skin = look.head_width - 0.005, colour(look.skin)
     dark, gold = colour(c * 0.72 for c in look.skin), colour((0.95, 0.78, 0.3))
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         return mix(skin * 0.94, dark, step(ellipse(x.abs() - x_ear - 0.01, y - 0.05, look.ear * 0.5, 0.075), 0.04))
 
     ears = Layer(

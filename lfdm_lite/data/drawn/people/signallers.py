@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..acting.expressions import Pose
 from ..acting.gesturing import SIDES, Act, Arm
@@ -49,9 +50,9 @@ def subject_kit(subject: int) -> Kit:
     rng = np.random.Generator(np.random.Philox(np.random.SeedSequence((0x5166A1, subject))))
     pick = lambda codes: hex_colour(codes[int(rng.integers(len(codes)))])  # noqa: E731
     worn = rng.random(3) < (0.6, 0.2, 0.4)
-    vest, gloves, muffs, trousers = pick(VESTS), pick(GLOVES), pick(VESTS), pick(TROUSERS)
+    colours, trousers = (pick(VESTS), pick(GLOVES), pick(VESTS)), pick(TROUSERS)
     scale, sleeve = rng.uniform(0.315, 0.34), 2.0 if rng.random() < 0.6 else 0.62
-    vest, gloves, muffs = (thing if on else None for thing, on in zip((vest, gloves, muffs), worn, strict=True))
+    vest, gloves, muffs = (thing if on else None for thing, on in zip(colours, worn, strict=True))
     return Kit(scale, vest, gloves, muffs, trousers, sleeve)
 
 
@@ -82,19 +83,19 @@ def _trunk(look: Look, kit: Kit, motion: LayerMotion) -> Layer:
     trim = colour(look.clothes[1]) * 0.9 if look.pattern == "plain" else colour(look.clothes[0]) * 0.8
     fluorescent, bright = colour(kit.vest or hex_colour(VESTS[0])), colour((0.9, 0.92, 0.93))
 
-    def vest(ax, y):  # tape around the waist and over the shoulders, a zip
+    def vest(ax: Tensor, y: Tensor) -> Tensor:  # tape around the waist and over the shoulders, a zip
         around = torch.minimum((y - 2.3).abs(), (y - 2.72).abs()) - 0.1
         tape = torch.minimum(around, (ax - 0.47).abs() - 0.075)
         return mix(mix(fluorescent, bright, step(tape, 0.03)), fluorescent * 0.6, step(ax - 0.015, 0.03))
 
-    def half_width(y):
+    def half_width(y: Tensor) -> Tensor:
         return broad - 0.13 * ((y - 1.2) / 1.6).clamp(0, 1) + 0.1 * ((y - 2.9) / 1.2).clamp(0, 1)
 
-    def shape(x, y):
+    def shape(x: Tensor, y: Tensor) -> Tensor:
         top = torch.minimum(rectangle(x, y - 2.9, half_width(y), 2.0, 0.36), ellipse(x, y - 0.86, 0.4, 0.17))
         return torch.maximum(top, -opening(x, y))
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         ax = x.abs()
         rgb = mix(cloth(x, y), trim, step(opening(x, y) - 0.05, 0.03))
         if kit.vest:
@@ -112,14 +113,14 @@ def _muffs(look: Look, kit: Kit, head: LayerMotion) -> list[Layer]:
         return []
     cup, band, w = colour(kit.muffs), colour((0.2, 0.21, 0.24)), look.head_width + 0.06
 
-    def cups(x, y):
+    def cups(x: Tensor, y: Tensor) -> Tensor:
         return rectangle(x.abs() - w, y - 0.03, 0.1, 0.17, 0.09)
 
-    def shape(x, y):
+    def shape(x: Tensor, y: Tensor) -> Tensor:
         arc = torch.maximum(ellipse(x, y + 0.05, w + 0.02, 0.7).abs() - 0.035, y + 0.05)
         return torch.minimum(cups(x, y), arc)
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         return mix(band, mix(cup, cup * 0.72, step(0.03 - x.abs() + w, 0.04)), step(cups(x, y), 0.02))
 
     return [Layer(shape, paint, head, (-w - 0.12, -0.8, w + 0.12, 0.22))]
@@ -127,21 +128,22 @@ def _muffs(look: Look, kit: Kit, head: LayerMotion) -> list[Layer]:
 
 def _arm(look: Look, kit: Kit, trunk: LayerMotion, side: int, arm: Arm) -> list[Layer]:
     k = kit.scale / 0.33
-    lift = 0.19 * (arm.upper / math.pi).clamp(0, 1).square()  # a raised arm raises its shoulder
+    upper, fore, upper_ahead, fore_ahead, bend, ahead, splay, curl, thumb = map(torch.as_tensor, vars(arm).values())
+    lift = 0.19 * (upper / math.pi).clamp(0, 1).square()  # a raised arm raises its shoulder
     joint = torch.stack([torch.full_like(lift, side * (_shoulder(look) - 0.15)), 1.13 - lift / 0.33], -1)
     shoulder = (trunk.to_image[..., :2] @ joint[..., None])[..., 0] + trunk.to_image[..., 2]
-    lengths = UPPER * k * arm.upper_ahead.cos(), FORE * k * arm.fore_ahead.cos()
-    elbow, wrist = turned((side * arm.upper, side * arm.fore), lengths, shoulder)
-    middle = 1 + NEARER * k * UPPER * arm.upper_ahead.sin()
-    near = middle + NEARER * k * FORE * arm.fore_ahead.sin()
-    angle, large = side * (arm.fore + arm.wrist), near * (1 + 0.15 * (arm.curl - 0.35))
-    flat = arm.hand_ahead.cos()
+    lengths = UPPER * k * upper_ahead.cos(), FORE * k * fore_ahead.cos()
+    elbow, wrist = turned((side * upper, side * fore), lengths, shoulder)
+    middle = 1 + NEARER * k * UPPER * upper_ahead.sin()
+    near = middle + NEARER * k * FORE * fore_ahead.sin()
+    angle, large = side * (fore + bend), near * (1 + 0.15 * (curl - 0.35))
+    flat = ahead.cos()
     length = large * flat.sign() * flat.abs().pow(0.4)  # no hand is a line, even when it points at the viewer
-    grip = Grip(angle, length, large, arm.curl, -side * arm.thumb, arm.splay)
-    upper, fore = _sleeves(look, kit, k)
+    grip = Grip(angle, length, large, curl, -side * thumb, splay)
+    sleeve, cuff = _sleeves(look, kit, k)
     return [
-        limb(shoulder, elbow, UPPER * k, (0.062 * k, 0.053 * k), upper, (1 + middle) / 2),
-        limb(elbow, wrist, FORE * k, (0.053 * k, 0.042 * k), fore, (middle + near) / 2),
+        limb(shoulder, elbow, UPPER * k, (0.062 * k, 0.053 * k), sleeve, (1 + middle) / 2),
+        limb(elbow, wrist, FORE * k, (0.053 * k, 0.042 * k), cuff, (middle + near) / 2),
         *hand(wrist, grip, k, kit.gloves or look.skin),
     ]
 
@@ -150,8 +152,8 @@ def _sleeves(look: Look, kit: Kit, k: float) -> tuple[Field, Field]:
     """The paints of upper arm and forearm: cloth as far as the sleeve goes, then skin."""
     cloth, skin, trim = fabric(look), colour(look.skin), colour(look.clothes[0]) * 0.62
 
-    def paint(begin, length, radius):
-        def of(x, y):
+    def paint(begin: float, length: float, radius: float) -> Field:
+        def of(x: Tensor, y: Tensor) -> Tensor:
             share = begin + y / length
             rgb = mix(skin, trim, step(share - kit.sleeve, 0.02))
             rgb = mix(rgb, cloth(x / kit.scale, y / kit.scale + 0.62 + begin), step(share - kit.sleeve + 0.08, 0.02))

@@ -14,7 +14,7 @@ def backdrop(look: Look, still: LayerMotion) -> Layer:
     first, second = colour(look.backdrop[0]), colour(look.backdrop[1])
     soft, f, p = mix(first, second, 0.35), look.frequency, look.phase
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         base = mix(first * 1.04, first * 0.82, (y + 1) / 2)
         match look.backdrop_pattern:
             case "stripes":
@@ -39,7 +39,7 @@ def hair_paint(look: Look) -> Field:
     base = colour(look.hair)
     light = base * 0.72 + 0.28 * colour((1.0, 0.93, 0.85))
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         strands = torch.sin(34 * x + 7 * torch.sin(3 * y + look.phase))
         ring = torch.exp(-((x.hypot(y + 0.05) - 0.55) / 0.05).square()) * torch.sigmoid(-14 * (y + 0.25))
         return mix(base * (0.94 + 0.07 * strands), light, 0.55 * ring)
@@ -91,13 +91,13 @@ def hair_front(look: Look, head: LayerMotion) -> list[Layer]:
         return []
     part = 0.16 * math.copysign(1.0, math.sin(look.phase))
 
-    def crown(x, y):
+    def crown(x: Tensor, y: Tensor) -> Tensor:
         return ellipse(x, y + 0.1, w + 0.055, 0.635)
 
-    def cut(x, y, top, shift=0.0, width=0.0):
+    def cut(x: Tensor, y: Tensor, top: float, shift: float = 0.0, width: float = 0.0) -> Tensor:
         return -ellipse(x - shift, y - 0.3, w - 0.035 + width, 0.3 - top)
 
-    def shape(x, y):
+    def shape(x: Tensor, y: Tensor) -> Tensor:
         match style:
             case "short" | "bun":
                 return torch.maximum(torch.maximum(crown(x, y), cut(x, y, -0.49)), y - 0.02)
@@ -127,7 +127,7 @@ def hair_front(look: Look, head: LayerMotion) -> list[Layer]:
 
     cloth, trim = colour(look.clothes[1]), colour(look.clothes[0])
 
-    def cloth_paint(x, y):
+    def cloth_paint(x: Tensor, y: Tensor) -> Tensor:
         if style == "beanie":
             ribs = cloth * (0.92 + 0.08 * torch.sin(40 * x))
             return mix(ribs, trim * (0.92 + 0.08 * torch.sin(40 * x)), step(-(y + 0.49 - 0.1 * (x / w).square()), 0.02))
@@ -148,7 +148,7 @@ def fabric(look: Look) -> Field:
     """The cloth of the clothes, with its pattern."""
     first, second, f = colour(look.clothes[0]), colour(look.clothes[1]), look.frequency
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         match look.pattern:
             case "stripes":
                 return mix(first, second, step(-torch.sin(28 * f * y + look.phase), 0.5))
@@ -168,7 +168,7 @@ def fabric(look: Look) -> Field:
 def collar(look: Look) -> Field:
     """Signed distance to the opening of the clothes at the neck."""
 
-    def shape(x, y):
+    def shape(x: Tensor, y: Tensor) -> Tensor:
         match look.collar:
             case "vee":
                 return (x.abs() - 0.27 + 0.75 * (y - 0.7)) * 0.8
@@ -186,10 +186,10 @@ def throat(look: Look, trunk: LayerMotion) -> Layer:
         colour(c * k for c, k in zip(look.skin, (0.72, 0.62, 0.6), strict=True)),
     )
 
-    def paint(x, y):
+    def paint(x: Tensor, y: Tensor) -> Tensor:
         return mix(skin, shadow, step(y - 0.78 + 0.7 * x.square(), 0.12))
 
-    def shape(x, y):
+    def shape(x: Tensor, y: Tensor) -> Tensor:
         return rectangle(x, y - 0.65, 0.2 + 0.25 * (y - 0.6).clamp(min=0), 0.5, 0.05)
 
     return Layer(shape, paint, trunk, (-0.35, 0.15, 0.35, 1.15))
@@ -200,11 +200,11 @@ def body(look: Look, trunk: LayerMotion) -> list[Layer]:
     first, second = colour(look.clothes[0]), colour(look.clothes[1])
     cloth, opening = fabric(look), collar(look)
 
-    def clothes(x, y):
+    def clothes(x: Tensor, y: Tensor) -> Tensor:
         shoulders = torch.minimum(rectangle(x, y - 1.42, look.shoulder, 0.62, 0.35), ellipse(x, y - 0.85, 0.4, 0.16))
         return torch.maximum(shoulders, -opening(x, y))
 
-    def clothes_paint(x, y):
+    def clothes_paint(x: Tensor, y: Tensor) -> Tensor:
         rgb = cloth(x, y) * (1.0 - 0.25 * (x / look.shoulder).square().clamp(max=1))
         return mix(rgb, second * 0.9 if look.pattern == "plain" else first * 0.8, step(opening(x, y) - 0.045, 0.02))
 
