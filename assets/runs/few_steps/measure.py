@@ -2,9 +2,10 @@
 
     nice python assets/runs/few_steps/measure.py [--fast] [--checkpoint FOLDER] [--anew]
 
-writes `plain.json` beside this file; with --fast `measured.json`, the same of the fast network (`lfdm train
-few-steps`). One row is a way, one number in a list a clip: 12 people of the validation split, two of each label, twice,
-from two seeds. Some four minutes of one processor. Ways that `plain.json` has already are kept, but for --anew.
+writes `plain.json` beside this file; with --fast `measured.json`, the same of the fast network in FOLDER (`lfdm train
+few-steps`; of the one that was measured `fast_recipe.json` has the command, `fast_log.csv` the losses). One row is a
+way, one number in a list a clip: 12 people of the validation split, two of each label, twice, from two seeds. Some four
+minutes of one processor. Ways that `plain.json` has already are kept, but for --anew.
 
 `psnr`: dB against the long way's clip, frames 1 to 15. `change`: mean difference of the frames from frame 0, in
 hundredths. `motion`, `small`, `large`: mean length in pixels of the flow that is painted: everywhere; where the long
