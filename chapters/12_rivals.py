@@ -36,9 +36,10 @@
 # no number alone. By the Fréchet video distance, the measure of the paper, the order is LaMD 102, LFDM 160, LDM 192
 # and VDM 736: flow is ahead of features, though not by much, and far ahead of pixels, as its authors say, and a
 # motion image is ahead of flow. By whether a judge can read what was asked the order is LDM 0.98, VDM 0.96, LaMD 0.95
-# and LFDM 0.51, and much of what LFDM lacks is lost before anything is generated, in a first stage that is not
-# finished. And the second claim that is tested, that LaMD's cost hardly grows with the number of frames, holds for
-# its denoising and not for its videos.
+# and LFDM 0.51. A part of what LFDM lacks is lost before anything is generated, in a first stage that is not
+# finished; but to give that stage more of the effort made it worse. A second training says the same of LaMD, and of
+# how seldom LFDM is read, but puts LFDM at 181, so near LDM that their order is open. And the second claim that is
+# tested, that LaMD's cost hardly grows with the number of frames, holds for its denoising and not for its videos.
 #
 # **At the end you can**
 #
@@ -524,12 +525,12 @@ print("mean length of true motion:", told)
 # %%
 print(f"{'':9} {'parameters, millions':>22} {'steps of stages one, two':>26} {'processor, s':>14}")
 for name, row in MEASURED["rows"].items():
-    if "effort" in row:
+    if name.endswith("-s0"):  # the others come further below
         size = f"{row['parameters']['codec'] / 1e6:.2f} + {row['parameters']['denoiser'] / 1e6:.2f}"
         steps = ", ".join(f"{stage['steps']:,}" for stage in row["effort"].values())
         spent = sum(stage["processor_seconds"] for stage in row["effort"].values())
         print(f"{name:9} {size:>22} {steps:>26} {spent:>14.0f}")
-        assert not name.endswith("-s0") or 850 < spent < 930 and 1.9e6 < row["parameters"]["denoiser"] < 2.2e6
+        assert 850 < spent < 930 and 1.9e6 < row["parameters"]["denoiser"] < 2.2e6
 print("\nvalidation loss of the tries of the rate:")
 for family, tries in LOGS["tries"].items():
     losses = {rate: round(tries[rate]["validation_loss"], 4) for rate in sorted(tries, key=float)}
@@ -539,7 +540,7 @@ for family, tries in LOGS["tries"].items():
 
 # %% [markdown]
 # Every family likes the largest rate that was tried, so the best rate of each may lie beyond. That is a weakness of
-# this comparison, and it is the same for all four.
+# this comparison, and it is the same for all four. (For LFDM, twice that rate is tried below.)
 #
 # ## The table
 #
@@ -551,8 +552,7 @@ for family, tries in LOGS["tries"].items():
 TITLES = {"real_halves": "real clips", "real_again": "performed again", "lfdm-s0": "LFDM", "lamd-s0": "LaMD"}
 TITLES |= {"ldm-s0": "LDM", "vdm-s0": "VDM"}
 TITLES |= {"mean_motion": "mean motion", "nearest": "nearest clip", "frame_0": "frame 0"}
-ROWS = {title: MEASURED["rows"][name] for name, title in TITLES.items() if name in MEASURED["rows"]}
-ROWS |= {name: row for name, row in MEASURED["rows"].items() if name not in TITLES}  # second seeds, other lengths
+ROWS = {title: MEASURED["rows"][name] for name, title in TITLES.items()}
 COLUMNS = {
     "read_as_asked_judge_of_faces": ("read as asked", 2),
     "estimated_motion_ratio": ("motion, of the true", 2),
@@ -644,8 +644,80 @@ for name in [name for name in TITLES if f"{name}/label" in PER_CLIP and name != 
 assert max(against[f"{family}-s0"].high for family in ("vdm", "ldm", "lamd")) < -0.3 < 0 < against["mean_motion"].low
 
 # %% [markdown]
-# The rivals' lead in labels is no matter of chance over people. What these intervals do not cover is that each family
-# was trained once.
+# The rivals' lead in labels is no matter of chance over people. Is it one of the training? The next section asks.
+#
+# ## Does it hold? A second training, and remedies
+#
+# All these intervals are over people. LFDM and LaMD, the first two by FVD, were therefore trained once more, with
+# another seed for the weights, the noise and the order of the clips, for as many steps as the first time (on another
+# machine, so that minutes would not have been equal).
+
+# %%
+AGAIN = {"LFDM": "lfdm-s0", "LFDM, second seed": "lfdm-s1", "LaMD": "lamd-s0", "LaMD, second seed": "lamd-s1"}
+DECIDING = ["read_as_asked_judge_of_faces", "estimated_motion_ratio", "frechet_motion", "frechet_video",
+            "diversity_two_seeds"]  # fmt: skip
+
+
+def tabulated(names: dict[str, str]) -> dict[str, dict]:
+    """Print the deciding figures of some rows; their figures by title."""
+    print(" " * 22, *(f"{COLUMNS[figure][0]:>21}" for figure in DECIDING))
+    for title, name in names.items():
+        cells = (cell(MEASURED["rows"][name], figure, COLUMNS[figure][1]) for figure in DECIDING)
+        print(f"{title:22}", *(f"{told:>21}" for told in cells))
+    return {title: MEASURED["rows"][name]["figures"] for title, name in names.items()}
+
+
+twice = tabulated(AGAIN)
+first, second = ([twice[f"{name}{more}"] for name in ("LFDM", "LaMD")] for more in ("", ", second seed"))
+inside = lambda figure, i: first[i][figure]["low"] <= second[i][figure]["value"] <= first[i][figure]["high"]
+assert all(inside(figure, 1) for figure in DECIDING) and inside("read_as_asked_judge_of_faces", 0)
+assert not inside("frechet_motion", 0) and not inside("frechet_video", 0)
+assert second[1]["frechet_video"]["high"] < second[0]["frechet_video"]["low"]
+assert second[0]["frechet_video"]["high"] > fvd["LDM"]["low"]
+
+# %% [markdown]
+# LaMD is the same model again: none of these figures of its second training lies outside the intervals of the first.
+# LFDM is read as seldom as before (0.50 and 0.51), so that this is no bad luck of a seed. Its distances are another
+# matter. The
+# Fréchet distance of motion falls from 1.74 to 1.03, five half-widths of its interval, and FVD rises from 160 to 181.
+# By the one LFDM now beats everything that learns, by the other its interval meets LDM's. **An interval over people
+# says nothing about trainings**: what it calls certain, another seed may turn round. LaMD before LFDM by FVD, and LFDM
+# behind all by labels, hold in both; that LFDM comes before LDM is not shown.
+#
+# Why should one family be steadier? LaMD's second stage made 5,815 steps on 768 numbers, LFDM's 1,062 on 49,152; it is
+# the one that is further from its end. That is a guess. What can be tried is what would help LFDM to be read. Three
+# things, all on the second seed: twice the learning rate in stage two (the largest of the tries was the best, so the
+# best may lie beyond); a guidance scale of 3 for 1.5, which costs no training; and effort moved to the first stage,
+# which holds the limit: 295 steps more for it, 531 fewer for the denoiser.
+
+# %%
+REMEDIES = {"LFDM, second seed": "lfdm-s1", "twice the rate": "lfdm-s1-rate", "guidance 3 for 1.5": "lfdm-s1~3",
+            "more for stage one": "lfdm-s1-more"}  # fmt: skip
+tried = tabulated(REMEDIES)
+print("\nread as asked, less the second seed's own, clip by clip:")
+for title, name in [*REMEDIES.items()][1:]:
+    row = mean_estimate(right(name) - right("lfdm-s1"), subject=person)
+    print(f"{title:22} {row.value:+.2f} [{row.low:+.2f}, {row.high:+.2f}]")
+readings = {title: row["read_as_asked_judge_of_faces"] for title, row in tried.items()}
+assert max(readings[name]["high"] for name in ("twice the rate", "more for stage one")) < readings["LFDM, second seed"]["low"]
+assert max(e["high"] for e in readings.values()) < four["LaMD"]["read_as_asked_judge_of_faces"]["low"]
+
+# %% [markdown]
+# None of the three lets LFDM lead, and only one helps at all.
+#
+# * **Twice the rate** keeps all distances and loses the labels: 0.28 are read where 0.50 were. The validation loss says
+#   little of it (0.0378 for 0.0366). The best rate does not lie beyond the tries.
+# * **A guidance scale of 3** has 0.56 read, a gain that the intervals can hardly tell from none, for motion of 1.29
+#   times the true one, a frame 0 that is 1.4 dB further from the picture, and an FVD of 197. It buys what it is sold
+#   for, at its price.
+# * **More for stage one** makes it paint validation clips 1.1 dB better (27.1 for 26.0). FVD falls to 169, and only
+#   0.30 are read. (To save time its denoiser learned from 2,000 of the 4,000 clips, each seen twice as before.)
+#
+# The last is the surprise. "LFDM is held back by its first stage" was this chapter's own explanation, from the table of
+# first stages. It predicts that a better first stage is read more, and the opposite came out: with half of its steps the
+# denoiser says even less clearly what was asked. Both stages are short of their ends, and at this effort the denoiser is
+# as much in the way: from the seven of ten that the first stage allows to the five of ten that are read, the loss is
+# its own.
 #
 # ## Look at them
 
@@ -674,12 +746,12 @@ viz.dial(beside_the_real_one, alt=alt, clip=[0, 1], model=models)
 #
 # ### Why?
 #
-# Three differences are known, and only the first has been isolated here.
+# Three differences are known, and only the first has been looked at by itself.
 #
 # * **The first stage.** Of LFDM's missing labels about half are lost before anything is generated: the judge reads
 #   0.98 of real clips, and of 48 real clips there and back 0.71 (0.58 to 0.83, so a third of the loss at least).
 #   LFDM's first stage must find motion without being told what motion is, and then learn to paint. That takes
-#   longer than painting a frame that one is shown.
+#   longer than painting a frame that one is shown. It is not all, as the third remedy showed.
 # * **The number of steps.** In equal minutes LaMD's denoiser makes five times as many steps as LFDM's and LDM's.
 #   Whether that or the representation wins for it, a run at equal steps would say (`--second.optim.steps 1062`
 #   without `--cpu-minutes`).
@@ -706,10 +778,11 @@ viz.dial(beside_the_real_one, alt=alt, clip=[0, 1], model=models)
 #
 # ## What is not measured here
 #
-# * **Second seeds.** All intervals are over people; what another seed of training would change they do not cover.
-#   Add rows with `lfdm train KIND --cpu-minutes 15 --second.optim.learning-rate 1.6e-3 --first.loop.seed 1
-#   --second.loop.seed 1 --out runs/KIND-s1` and `python assets/runs/rivals/measure.py --runs runs --cache cache
-#   --fvd`. Rows that it finds appear in the table above.
+# * **Second seeds of LDM and VDM**, and third ones of all. Add rows with `lfdm train KIND --cpu-minutes 15
+#   --second.optim.learning-rate 1.6e-3 --first.loop.seed 1 --second.loop.seed 1 --out runs/KIND-s1` and
+#   `python assets/runs/rivals/measure.py --runs runs --cache cache --fvd`.
+# * **Remedies with more effort**: all of ours share fifteen minutes out otherwise. What doubling them does to each
+#   family would say where the curves cross.
 # * **Ablations of LFDM**: without occlusion maps (`--preset ablations64 --first.model.no-occlusion`), without the
 #   picture in stage two (`--preset ablations64 --second.unet.no-given-image`), with absolute flow
 #   (`--second.diffusion.motion absolute`).

@@ -7,8 +7,9 @@ finished runs (`lfdm train lfdm|vdm|ldm|lamd`). What was generated and looked at
 stopped at any time and goes on where it was. Figures are those that `lfdm evaluate RUN --stage videos --fvd --steps 10`
 prints; but a second video, with another seed, is made of the first 40 clips alone.
 
-A row is the name of a run, `RUN@STEP` for the averaged weights of a checkpoint that it kept, or what stands in a
-model's place: frame_0, nearest, mean_motion, real_halves, real_again, as of `lfdm evaluate --against`.
+A row is the name of a run, `RUN@STEP` for the averaged weights of a checkpoint that it kept, `RUN~SCALE` for another
+guidance scale than the run's, or what stands in a model's place: frame_0, nearest, mean_motion, real_halves,
+real_again, as of `lfdm evaluate --against`.
 """
 
 import argparse
@@ -217,10 +218,11 @@ def measure(name: str, options: Options) -> dict[str, Any]:
         video, again = stand_in(name, options)
         again = None if again is None else again[:few]
     else:
-        model, about = load(name, options.runs)
+        run, _, scale = name.partition("~")
+        model, about = load(run, options.runs)
         size, frames = model.image_size, model.num_frames
         folder, clips, measures = at_hand(size, frames, options)
-        how = vars(sampling(model, None, None, "dpm++", options.steps, 0))
+        how = vars(sampling(model, None, float(scale) if scale else None, "dpm++", options.steps, 0))
         seed, place = how.pop("seed"), folder / f"{name}_{about['weights']}_{options.steps}"
         made = generate(model, clips, place, options.clips, seed, how)
         again = generate(model, clips, place, few, seed + 10_007, how).video
