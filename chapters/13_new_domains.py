@@ -305,7 +305,7 @@ assert with_v2[10][:2] == (0, 0), "to the bit"
 # Five training clips of the night, eight pairs of frames a step, and the plainest loop there is. The pairs are of one clip;
 # nobody says what is in it.
 
-# %%
+# %% tags=["nbval-ignore-output"]
 BATCH, STEPS, RATE, KEEP = 8, 30, 5e-4, (0, 10, 20, 30)
 lessons = torch.stack([Sketches("train", length=5, look="night")[i]["video"] for i in range(5)])
 tuned, dice = Repaint_v2(copy.deepcopy(network)), torch.Generator().manual_seed(0)
