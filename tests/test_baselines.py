@@ -68,6 +68,14 @@ def rival(name, parameterization="x0"):
 # ---------------------------------------------------------------- codecs
 
 
+def test_mean_and_deviation_of_no_clips_are_refused():
+    codec = VDMCodec(VDMConfig())
+    with pytest.raises(ValueError, match="no clips came"):
+        codec.measure([])
+    assert codec.mean.isfinite().all() and codec.std.isfinite().all()
+
+
+
 @pytest.mark.parametrize("name", CODECS)
 @torch.no_grad()
 def test_what_is_denoised_has_the_shape_that_the_codec_says_and_unit_spread(name):

@@ -103,12 +103,17 @@ class Codec(nn.Module):
 
     @torch.no_grad()
     def measure(self, videos: Iterable[Tensor]) -> None:
-        """Set `mean` and `std` to those of training clips, which come in batches (b, 3, t, h, w)."""
-        count, total = 0, torch.zeros_like(self.mean, dtype=torch.double)
-        squares = torch.zeros_like(total)
+        """Set `mean` and `std` to those of training clips, which come in batches (b, 3, t, h, w).
+
+        Raises:
+            ValueError: there are none.
+        """
+        count, (total, squares) = 0, self.mean.new_zeros(2, len(self.mean), dtype=torch.double)
         for video in videos:
             x = self.represent(video).transpose(0, 1).flatten(1).double()
             count, total, squares = count + x.shape[1], total + x.sum(1), squares + x.square().sum(1)
+        if not count:
+            raise ValueError("no clips came: mean and deviation need at least one")
         mean = total / count
         self.mean.copy_(mean)
         self.std.copy_((squares / count - mean.square()).clamp(min=1e-12).sqrt().clamp(min=1e-4))
@@ -291,8 +296,5 @@ class Rival(nn.Module):
             build(lambda: construct(codec), where),
             build(lambda: construct(denoiser), where),
             build(lambda: construct(diffusion), where),
-            labels,
-            image_size,
-            num_frames,
-            scale,
+            *(labels, image_size, num_frames, scale),
         )
