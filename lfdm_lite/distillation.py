@@ -42,8 +42,7 @@ def student_of(teacher: UNet3D, scales: tuple[float, float]) -> UNet3D:
     """
     student = type(teacher)(student_config(teacher.config, scales))
     student.load_state_dict(teacher.state_dict(), strict=False)  # the embedding of the scale is all that it lacks
-    *_, last = student.numbers.modules()  # with which the embedding of the scale ends
-    for parameter in last.parameters():
+    for parameter in [*student.numbers[-1].parameters()][-2:]:  # weight and bias with which the scale's embedding ends
         nn.init.zeros_(parameter)
     return student
 

@@ -286,3 +286,11 @@ def test_a_training_step_finds_each_regions_once_and_leaves_out_what_has_no_weig
     assert seen == [2, 2, 2], "source, driving and deformed driving frames"
     torch.testing.assert_close(found["loss"], 2 * found["shift"] + 3 * found["visibility"])
     assert found["reconstruction"] > 0, "it is still told"
+
+
+def test_a_loss_without_any_weight_is_refused(network):
+    weightless = replace(AutoencoderRun(), perceptual_weight=0.0)
+    objective = AutoencoderObjective(network, weightless)
+    objective.weight_of = lambda name: 0.0
+    with pytest.raises(ValueError, match="no part of the loss has a weight"):
+        objective.weigh({"reconstruction": torch.ones(())})

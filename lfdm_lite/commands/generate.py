@@ -1,6 +1,5 @@
 """`lfdm generate`: an image and a label become a video."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,8 @@ from .common import Flag, UsageError, default_checkpoint, file_name, load_genera
 from .generating.wishes import Control, generate_mixture, videos_as_wished, wishes_of
 from .outputs import key, no_two_alike, output_file
 from .terminal import say
+
+WRITERS = 2  # files that are written side by side; more would need the memory of as many films
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def generate(arguments: list[str]) -> None:
         result = model.generate(images, indices, **asked, **vars(how), **computed, progress=not options.quiet)
     if isinstance(model, LFDM):
         result = videos_as_wished(result, model, wishes, options.strength)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:  # what encodes a film leaves Python to others meanwhile
+    with ThreadPoolExecutor(WRITERS) as threads:  # what encodes a film leaves Python to others meanwhile
         clips = (result[i // len(outs)] for i in range(len(files)))
         list(threads.map(lambda clip, path: clip.save(path, fps=options.fps, scale=options.scale), clips, files))
     for path in sheets:

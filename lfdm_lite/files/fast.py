@@ -92,6 +92,7 @@ class WithFast:
     def device(self) -> torch.device:
         """Where the model's weights are."""
         raise NotImplementedError
+
     @property
     def fast(self) -> FastDenoiser:
         """The fast network, on the model's device; read from the model's folder when it is first asked for.

@@ -35,7 +35,7 @@ PATIENCE = timedelta(hours=6)  # how long processes wait for one that draws clip
 
 
 class Objective(nn.Module, Generic[Network]):
-    network: Network  # to train; see above
+    network: Network  # to train; the module around it answers the parts of its loss
 
 
 class Engine:

@@ -87,6 +87,8 @@ class PictureObjective(Objective[Network]):
     def weigh(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """All parts, and their weighed sum as "loss"; what has no weight is logged, and has no backward pass."""
         weighed = [self.weight_of(name) * part for name, part in parts.items() if self.weight_of(name)]
+        if not weighed:
+            raise ValueError("no part of the loss has a weight: give one of them one above 0")
         return {"loss": sum(weighed[1:], weighed[0])} | parts
 
     def weight_of(self, part: str) -> float:
