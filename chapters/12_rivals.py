@@ -703,10 +703,11 @@ assert max(readings[name]["high"] for name in ("twice the rate", "more for stage
 assert max(e["high"] for e in readings.values()) < four["LaMD"]["read_as_asked_judge_of_faces"]["low"]
 
 # %% [markdown]
-# None of the three lets LFDM lead, and only one helps at all.
+# None of the three lets LFDM lead, and only one helps at all. (The two that were trained were trained once. Two seeds
+# of the plain recipe read 0.51 and 0.50; no more is known of how far trainings scatter in labels.)
 #
 # * **Twice the rate** keeps all distances and loses the labels: 0.28 are read where 0.50 were. The validation loss says
-#   little of it (0.0378 for 0.0366). The best rate does not lie beyond the tries.
+#   little of it (0.0378 for 0.0366). If the best rate lies beyond the tries, then not so far.
 # * **A guidance scale of 3** has 0.56 read, a gain that the intervals can hardly tell from none, for motion of 1.29
 #   times the true one, a frame 0 that is 1.4 dB further from the picture, and an FVD of 197. It buys what it is sold
 #   for, at its price.
