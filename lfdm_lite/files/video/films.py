@@ -184,7 +184,7 @@ def _converter(path: Path, stream: Any, first: Any) -> Callable[[Any], UInt8[Ten
         check_size(path, size)
         # swscale's fast way (FFmpeg 8.1) is off by up to 3 levels where colours have 10 bits
         how = EXACT if deep or size != (frame.width, frame.height) else None
-        pixels = reformat(frame, *size, "rgba" if alpha else "rgb24", interpolation=how).to_ndarray()
+        pixels = reformat(frame, *size, "rgba" if alpha else "rgb24", interpolation=how, threads=1).to_ndarray()
         return turned(torch.from_numpy(_over_white(pixels) if alpha else pixels).permute(2, 0, 1), matrix)
 
     return in_rgb
@@ -272,6 +272,7 @@ def _encode(av: Any, path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], f
                     context.colorspace = context.color_primaries = context.color_trc = 6
                     context.color_range = 1
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
-            container.mux(stream.encode(frame.reformat(format=how.pixels, interpolation="AREA")))
+            # Threads of its own, PyAV's default, take up to a hundred times as long for small frames on a busy machine.
+            container.mux(stream.encode(frame.reformat(format=how.pixels, interpolation="AREA", threads=1)))
         if stream is not None:
             container.mux(stream.encode())
