@@ -46,7 +46,7 @@ lint: $(ENV) ## ruff
 	$(TOOK) unit/lint $(PY) -m ruff check .
 
 unit: $(ENV) ## tests of the library and of the repository, and HOSTILE=150 broken or odd inputs
-	OMP_NUM_THREADS=1 $(TOOK) unit/tests $(PY) -m pytest -n $(WORKERS) --dist loadfile \
+	OMP_NUM_THREADS=1 $(TOOK) unit/tests $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder \
 		-m 'not site and not hostile and not assignments' tests
 	$(TOOK) hostile $(PY) -m pytest -m hostile tests/hostile --hostile $(HOSTILE)
 

@@ -17,6 +17,8 @@ from urllib.request import urlopen
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 START, ANSWER = 120, 300  # seconds until the browser listens; until a call is answered, on a busy machine
 GLANCE = 0.02  # seconds between two looks at whether something is so
+# what the browser says when a page has left while it was asked
+LEFT = "navigated or closed", "context was destroyed", "Cannot find context", "default execution context"
 
 
 def find() -> str | None:
@@ -124,10 +126,19 @@ class Chromium:
             raise RuntimeError(result["exceptionDetails"].get("exception", {}).get("description", str(result)))
         return result["result"].get("value")
 
+    def holds(self, condition: str) -> bool:
+        """Whether an expression is true; not of a page that went away while it was asked."""
+        try:
+            return self.run(f"Boolean({condition})")
+        except RuntimeError as error:
+            if not any(said in str(error) for said in LEFT):
+                raise
+            return False
+
     def until(self, condition: str, seconds: float = ANSWER) -> None:
-        """Wait for an expression to become true."""
+        """Wait for an expression to become true, on the page that is open or on the one that takes its place."""
         end = time.monotonic() + seconds
-        while not self.run(f"Boolean({condition})"):
+        while not self.holds(condition):
             if time.monotonic() > end:
                 raise TimeoutError(f"after {seconds} s it is not true that {condition}")
             time.sleep(GLANCE)

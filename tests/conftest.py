@@ -35,6 +35,12 @@ def pytest_addoption(parser):
     parser.addoption("--whole-class", action="store_true", help="tests/test_class.py marks every problem set, not one")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a slow test come first: begun last, one would keep a single process busy when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log):
     """With `--dist loadscope` a file goes to one process, but of test_site_pages.py each page goes to one.

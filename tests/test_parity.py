@@ -57,6 +57,7 @@ def test_the_shipped_values_pass(capsys):
     assert re.search(r"\d{3,} comparisons, 0 failed: PASS", capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_other_sizes_pass(report):
     assert report.passed, report.table()
     assert len(report.rows) > 1000

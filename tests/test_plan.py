@@ -137,6 +137,7 @@ def test_a_trial_that_fails_says_why():
         try_steps(broken, 1, LFAE)
 
 
+@pytest.mark.slow
 def test_the_run_takes_the_memory_that_was_planned(tmp_path):
     """Of a narrow network on many pixels: much memory, and little to compute."""
     run, batch = TINY.autoencoder, 24

@@ -15,6 +15,7 @@ import pytest
 
 from webpage import axe, cards, npm, paper, runtime
 
+from .chromium import Chromium
 from .test_site import ROOT, pages
 
 CHAPTERS = ROOT / "chapters"
@@ -116,6 +117,25 @@ def test_on_paper_links_lead_to_the_same_place_and_no_two_ids_are_alike(site):
     assert 'src="_images/p.png"' in text and ".mjs" not in text
     assert text.count("_static/a.css") == text.count("_static/mathjax.js") == 1
     assert "id=&quot;top&quot;" in text, "code stays as it is"
+
+@pytest.mark.parametrize(("said", "goes_on"), [("Inspected target navigated or closed", True), ("no such page", False)])
+def test_a_page_that_leaves_while_it_is_asked_is_waited_for(said, goes_on, monkeypatch):
+    browser, answers = object.__new__(Chromium), iter([RuntimeError(said), False, True])
+
+    def run(_):
+        answer = next(answers)
+        if isinstance(answer, RuntimeError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(browser, "run", run, raising=False)
+    if goes_on:
+        browser.until("the next page is there")
+        assert not list(answers), "asked until it was true"
+    else:
+        with pytest.raises(RuntimeError, match=said):
+            browser.until("the next page is there")
+
 
 
 def test_without_a_browser_it_is_said_what_is_missing(site, monkeypatch):
