@@ -228,9 +228,10 @@ class LFDM(nn.Module, WithFast, ModelHubMixin, library_name="lfdm_lite", license
             "unet": asdict(unwrapped(self.unet).config),
             "diffusion": asdict(unwrapped(self.diffusion).config),
         }
+        fast = self.stored_fast()  # before anything is written
         folder = save_module(save_directory, self, KIND, config, dtype, overwrite)
-        if self.has_fast:
-            save_fast(folder, self.fast)
+        if fast:
+            save_fast(folder, fast)
         write_card(folder, self.generate_model_card(folder.resolve().name))
         if push_to_hub:
             self.push_to_hub(repo_id=repo_id or folder.resolve().name, **upload)

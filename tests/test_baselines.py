@@ -512,7 +512,8 @@ def test_rivals_and_what_learns_nothing_have_the_same_figures(finished, judge, t
         ("lfdm", ["--against", "frame_0", "--stage", "one"], "has no stages; leave one of them out"),
         ("ldm/ldm-codec", ["--against", "frame_0"], "this command knows"),
         ("vdm", ["--train-clips", "-1"], "expected at least 0"),
-        ("vdm", ["--precision", "bf16"], "--precision is of latent flow diffusion models"),
+        ("vdm", ["--precision", "bf16"], "--fast and --precision are of latent flow diffusion models"),
+        ("vdm", ["--fast"], "--fast and --precision are of latent flow diffusion models"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_a_line(name, words, said, finished, judge, tmp_path, capsys):

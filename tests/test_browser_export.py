@@ -68,6 +68,7 @@ def folder(exported):
     return exported[0]
 
 
+@pytest.mark.slow
 def test_every_part_and_a_whole_clip_are_those_of_pytorch(model, folder):
     found = differences(model, folder, steps=2)
     assert [difference.what for difference in found] == ["encoder", "denoiser", "fast", "decoder", "clip"]

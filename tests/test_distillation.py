@@ -1,6 +1,7 @@
 """What is true of the fast network: it answers in one pass what its teacher takes several for, and a model keeps it."""
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from itertools import pairwise
@@ -292,9 +293,56 @@ def test_a_model_without_a_fast_network_says_how_to_make_one(image, tmp_path):
 def test_a_fast_network_that_other_weights_taught_is_refused_and_kept(fast_folder, image, tmp_path):
     model = LFDM.from_pretrained(fast_folder)
     model.unet.head.bias.data += 0.1
-    for one in (model, LFDM.from_pretrained(model.save_pretrained(tmp_path / "learned more"))):
+    for one in (model, LFDM.from_pretrained(model.save_pretrained(tmp_path / "learned_more"))):
         with pytest.raises(ValueError, match="taught by other weights than this model has: train it again"):
             one.generate(image, "fear", fast=True)
+
+
+def stored_as_change(folder, place, kept):
+    """A model whose fast network is stored as its change from the denoiser."""
+    model = LFDM.from_pretrained(folder)
+    model.fast = replace(model.fast, kept=kept)
+    return model.save_pretrained(place)
+
+
+def test_a_fast_network_is_stored_as_what_it_learned_beyond_its_teacher(fast_folder, image, tmp_path):
+    way = dict(fast=True, seed=0, progress=False)
+    whole = LFDM.from_pretrained(fast_folder)
+    clips = {None: whole.generate(image, "fear", **way).video}
+    size = (fast_folder / "fast" / "model.safetensors").stat().st_size
+    for kept in (10**7, 30_000, 3_000):
+        folder = stored_as_change(fast_folder, tmp_path / str(kept), kept)
+        model = LFDM.from_pretrained(folder)
+        assert model.fast.kept <= kept and model.fast.teacher == whole.fast.teacher
+        clips[kept] = model.generate(image, "fear", **way).video
+        again = LFDM.from_pretrained(model.save_pretrained(tmp_path / f"{kept} again"))
+        assert again.fast.kept == model.fast.kept
+        assert again.generate(image, "fear", **way).video.equal(clips[kept]), "what was read is written as it was"
+    assert (folder / "fast" / "model.safetensors").stat().st_size < min(size, 2 * 3_000 + 50_000)
+    with pytest.warns(UserWarning, match="kept=3 holds less than half"):
+        stored_as_change(fast_folder, tmp_path / "little", 3)
+    off = [(clips[kept] - clips[None]).abs().mean().item() for kept in (10**7, 30_000, 3_000)]
+    assert off[0] < 2e-3 and off[0] < off[1] < off[2], off
+
+
+@pytest.mark.parametrize(
+    "ranks, said",
+    [
+        (3, "ranks is 3, expected a list of whole numbers"),
+        ([1.5], "ranks is .*expected a list of whole numbers"),
+        ([1], "ranks does not .*1 ranks for [0-9]+ tensors"),
+        ([], "ranks does not .*0 ranks for [0-9]+ tensors"),
+        (None, "model.safetensors"),  # as if the whole network were stored
+    ],
+)
+def test_a_broken_change_is_named(fast_folder, tmp_path, ranks, said):
+    folder = stored_as_change(fast_folder, tmp_path / "model", 3_000)
+    path = folder / "fast" / "config.json"
+    config = json.loads(path.read_text())
+    config = {name: value for name, value in config.items() if name != "ranks"} if ranks is None else config
+    path.write_text(json.dumps(config | ({} if ranks is None else {"ranks": ranks})))
+    with pytest.raises(CheckpointError, match=said):
+        _ = LFDM.from_pretrained(folder).fast
 
 
 @pytest.mark.parametrize(
@@ -336,6 +384,90 @@ def test_the_command_generates_fast(fast_folder, tmp_path, capsys):
     assert "the fast network takes 3" in capsys.readouterr().err and not (tmp_path / "not.gif").exists()
 
 
+@pytest.mark.parametrize("kept", [0, 10**7])
+def test_parts_that_are_compiled_change_neither_what_is_read_nor_what_is_stored(fast_folder, image, tmp_path, kept):
+    way = dict(fast=True, seed=0, progress=False)
+    folder = stored_as_change(fast_folder, tmp_path / "model", kept)
+    plain = LFDM.from_pretrained(folder).generate(image, "fear", **way).video
+    model = LFDM.from_pretrained(folder)
+    model.unet.label = torch.compile(model.unet.label, backend="eager")
+    assert model.generate(image, "fear", **way).video.equal(plain)
+    model.fast.unet.label = torch.compile(model.fast.unet.label, backend="eager")
+    again = LFDM.from_pretrained(model.save_pretrained(tmp_path / "again"))
+    assert again.generate(image, "fear", **way).video.equal(plain)
+
+
+@pytest.mark.parametrize("kept", [0, 3_000])
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_fast_network_that_is_none_is_refused_before_anything_is_written(fast_folder, tmp_path, kept, bad):
+    model = LFDM.from_pretrained(fast_folder)
+    model.fast = replace(model.fast, kept=kept)
+    next(model.fast.unet.parameters()).data.view(-1)[0] = bad
+    with pytest.raises(CheckpointError, match="the fast network: tensor .* holds (nan|inf) in 1 of"):
+        model.save_pretrained(tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_change_belongs_to_the_weights_that_it_was_counted_from(fast_folder, tmp_path):
+    folder = stored_as_change(fast_folder, tmp_path / "model", 3_000)
+    model = LFDM.from_pretrained(folder)  # its fast network is not read yet
+    model.unet.head.bias.data += 0.1
+    with pytest.raises(CheckpointError, match="is a change of other weights than this model has"):
+        _ = model.fast
+    with pytest.warns(UserWarning, match="change of other weights.*; saving without the fast network"):
+        assert not (model.save_pretrained(tmp_path / "learned") / "fast").exists()
+    assert LFDM.from_pretrained(tmp_path / "learned").unet.head.bias.equal(model.unet.head.bias)
+    learned = LFDM.from_pretrained(folder)
+    _ = learned.fast
+    learned.unet.head.bias.data += 0.1
+    learned.save_pretrained(folder)  # whole, for there is nothing to count it from
+    assert LFDM.from_pretrained(folder).fast.kept == 0
+
+
+def test_a_fast_network_that_cannot_be_read_does_not_stand_in_the_way(fast_folder, tmp_path):
+    Image.new("RGB", (40, 40), (90, 120, 60)).save(tmp_path / "picture.png")
+    folder = shutil.copytree(fast_folder, tmp_path / "model")
+    (folder / "fast" / "model.safetensors").write_bytes(b"damaged")
+    command = f"generate {tmp_path}/picture.png --label fear --checkpoint {folder} --seed 0 --quiet --num-frames 2"
+    with pytest.warns(UserWarning, match="damaged.*; going on without the fast network"):
+        assert cli.main([*command.split(), "--out", str(tmp_path / "clip.gif")]) == 0
+    assert cli.main([*command.split(), "--fast", "--out", str(tmp_path / "not.gif")]) == 2
+
+
+def test_the_command_takes_the_fast_network_where_it_serves(fast_folder, tmp_path):
+    Image.new("RGB", (40, 40), (90, 120, 60)).save(tmp_path / "picture.png")
+    clips = {}
+    ways = {"default": "", "fast": "--fast", "long": "--steps 20", "beyond": "--guidance-scale 5"}
+    ways["another sampler"] = "--sampler ddim"
+    for name, way in ways.items():
+        command = f"generate {tmp_path}/picture.png --label fear --checkpoint {fast_folder} --seed 0 --quiet {way}"
+        assert cli.main([*command.split(), "--out", str(tmp_path / f"{name}.gif")]) == 0
+        clips[name] = (tmp_path / f"{name}.gif").read_bytes()
+    assert clips["default"] == clips["fast"], "nothing was asked for that it has not learned"
+    assert len({clips[name] for name in ways if name != "fast"}) == 4, "20 steps of the denoiser, else"
+
+
+def test_the_command_tells_of_a_fast_network(fast_folder, tmp_path, capsys):
+    assert cli.main(["info", str(fast_folder)]) == 0
+    assert "a network of 3 passes, guidance 0.5 to 4\n" in capsys.readouterr().out
+    small = stored_as_change(fast_folder, tmp_path / "model", 3_000)
+    assert cli.main(["info", str(small)]) == 0
+    assert "guidance 0.5 to 4, stored as its change from unet, 2,9" in capsys.readouterr().out
+    (small / "fast" / "model.safetensors").write_bytes(b"damaged")
+    assert cli.main(["info", str(small)]) == 2
+    assert "fast/model.safetensors" in capsys.readouterr().err
+
+
+def test_a_fast_network_of_other_weights_does_not_stand_in_the_way(fast_folder, tmp_path):
+    Image.new("RGB", (40, 40), (90, 120, 60)).save(tmp_path / "picture.png")
+    model = LFDM.from_pretrained(fast_folder)
+    model.unet.head.bias.data += 0.1
+    folder = model.save_pretrained(tmp_path / "learned_more")
+    command = f"generate {tmp_path}/picture.png --label fear --checkpoint {folder} --seed 0 --quiet --num-frames 2"
+    assert cli.main([*command.split(), "--out", str(tmp_path / "clip.gif")]) == 0
+    assert cli.main([*command.split(), "--fast", "--out", str(tmp_path / "not.gif")]) == 2
+
+
 # ---------------------------------------------------------------- training
 
 
@@ -363,6 +495,10 @@ def test_a_student_is_taught_interrupted_resumed_and_halved(tmp_path, image, mon
     assert (model.fast.steps, model.fast.sampler, model.fast.scales) == (2, "ddim", (1.0, 3.0))
     assert model.generate(image, "fear", fast=True, seed=0, progress=False).video.isfinite().all()
 
+    anew = train_few_steps(replace(guidance, checkpoint=str(tmp_path / "whole"), kept=2_000), tmp_path / "anew")
+    assert losses(tmp_path / "anew") == losses(tmp_path / "whole"), "no fewer steps: the denoiser teaches"
+    assert LFDM.from_pretrained(tmp_path / "anew").fast.kept <= 2_000 == anew.fast.kept
+
 
 def test_what_cannot_be_taught_is_refused_before_anything_is_written(fast_folder, tmp_path):
     checkpoint = tiny_model().save_pretrained(tmp_path / "model")
@@ -370,7 +506,7 @@ def test_what_cannot_be_taught_is_refused_before_anything_is_written(fast_folder
         train_few_steps(replace(TINY, checkpoint=str(checkpoint), student_steps=3), tmp_path / "run")
     model = LFDM.from_pretrained(fast_folder)
     model.unet.head.bias.data += 0.1
-    changed = replace(TINY, checkpoint=str(model.save_pretrained(tmp_path / "changed")), student_steps=3)
+    changed = replace(TINY, checkpoint=str(model.save_pretrained(tmp_path / "changed")), student_steps=1)
     with pytest.raises(ValueError, match="taught by other weights than this model has"):
         train_few_steps(changed, tmp_path / "run")
     with pytest.raises(ValueError, match="number 'scales' is from 3 to 1: needs a name and a range"):

@@ -151,7 +151,8 @@ def model():
 @pytest.fixture(scope="module")
 def of_pytorch(model):
     """The quick way, which the page takes unless told otherwise."""
-    return model.generate(PICTURE, LABEL, fast=True, seed=SEED, progress=False)
+    quick = dict(zip(("steps", "guided_steps", "spacing"), model.quick, strict=True))
+    return model.generate(PICTURE, LABEL, **quick, seed=SEED, progress=False)
 
 
 @needs_model

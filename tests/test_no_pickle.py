@@ -179,7 +179,7 @@ MODELS = {
     "VideoClassifier": VideoClassifier.load,
     "rival": Rival.load,
     "codec of a rival": lambda folder: load_codec(folder, "lamd"),
-    "fast": lambda folder: fast.read_fast(folder, tiny_model().unet.config),
+    "fast": lambda folder: fast.read_fast(folder, tiny_model().unet),
 }
 
 

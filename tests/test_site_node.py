@@ -43,8 +43,9 @@ SCRIPT = """
 
 def test_node_makes_the_clip_of_pytorch():
     model = LFDM.from_pretrained(asset("checkpoints/faces64"))
-    wanted = model.generate(PICTURE, LABEL, fast=True, seed=SEED, progress=False)
     (steps, guided_steps, spacing), image = model.quick, model.prepare_images(PICTURE)
+    quick = dict(steps=steps, guided_steps=guided_steps, spacing=spacing)
+    wanted = model.generate(PICTURE, LABEL, **quick, seed=SEED, progress=False)
     asked = {"image": image.flatten().tolist(), "label": model.labels.index(LABEL), "scale": model.guidance_scale}
     asked |= {"steps": steps, "guidedSteps": guided_steps, "spacing": spacing}
     asked |= {"seed": SEED, "live": f"{LIVE.as_uri()}/"}

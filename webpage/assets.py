@@ -56,6 +56,7 @@ def export(folder: Path) -> None:
     from lfdm_lite.pipeline import LFDM
 
     model = LFDM.from_pretrained(CHECKPOINT)
+    model.folder = None  # the page goes the quick way; a fast network from there would be another 8 MB to load
     export(model, folder)
     far = [difference for difference in differences(model, folder) if not difference.is_small]
     if far:

@@ -78,18 +78,23 @@ def sampling_asked(model: Any, options: Any) -> dict[str, Any]:
     """What an evaluation asks of `model.generate`.
 
     Raises:
-        UsageError: bfloat16, of a rival.
-        ValueError: an option is out of range.
+        UsageError: bfloat16 or a fast network, of a rival.
+        ValueError: an option is out of range, or there is no fast network.
     """
     from ..inputs import sampling
     from ..pipeline import LFDM
 
-    how = vars(sampling(model, **{name: getattr(options, name) for name in SAMPLING}))
-    if options.precision == "float32":
-        return how
     if not isinstance(model, LFDM):
-        raise UsageError("--precision is of latent flow diffusion models; this is another: leave it out")
-    return how | {"precision": options.precision}
+        if options.fast or options.precision != "float32":
+            raise UsageError(
+                "--fast and --precision are of latent flow diffusion models; this is another: leave them out"
+            )
+        return vars(sampling(model, **{name: getattr(options, name) for name in SAMPLING}))
+    path = [getattr(options, name) for name in ("sampler", "steps", "guided_steps", "spacing")]
+    network, steps, *path = model.way(options.fast, *path)
+    how = sampling(model, None, options.guidance_scale, options.sampler, steps, options.seed, network, *path)
+    computed = {} if options.precision == "float32" else {"precision": options.precision}
+    return vars(how) | computed | ({"fast": True} if network else {})
 
 
 def file_name(text: str) -> str:

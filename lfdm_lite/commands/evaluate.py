@@ -1,6 +1,6 @@
 """`lfdm evaluate`: measure a model on clips of people it never saw."""
 
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -55,12 +55,14 @@ class Evaluate:
     if it is there. vgg16 takes 20 times as long."""
     sampler: Literal["dpm++", "ddim", "ddpm"] = "dpm++"
     """How videos are sampled."""
-    steps: int = 20
+    steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: 20, or the fast network's)")] = None
     """Sampling steps."""
     guided_steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all steps)")] = None
     """In how many of them, the noisiest, guidance counts."""
     spacing: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: 1, evenly)")] = None
     """Of the steps: above 1 they are shorter where it is noisy, which helps where they are few."""
+    fast: Flag = False
+    """Take the model's fast network; where it has none, its quick way."""
     precision: Annotated[Literal["float32", "bf16"], arg(metavar="{float32,bf16}")] = "float32"
     """Of generated videos: bf16 is faster on processors with arithmetic for it."""
     guidance_scale: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the model's)")] = None
@@ -114,6 +116,7 @@ def evaluate(arguments: list[str]) -> None:
     named = [path for path in (options.judge, options.judge_of_faces) if path is not None]
     reads = [folder, *named, *([] if drawn else [Path(options.data)])]
     place = output_file(options.out, reads=reads)
+    options = options if options.fast or options.steps else replace(options, steps=20)
     results = measure[kind](folder, options)
     report(results, options, place)
 

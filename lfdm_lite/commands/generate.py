@@ -45,14 +45,15 @@ class Generate:
     sampler: Literal["dpm++", "ddim", "ddpm"] = "dpm++"
     """How the noise becomes motion."""
     steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: as few as serve the model)")] = None
-    """Sampling steps. Of a model that says how few serve it as well, those; else 20, all of them guided."""
+    """Sampling steps. Unless asked for: those of the model's fast network, where it has learned what is asked; else as
+    few as the model says serve it; else 20, all of them guided."""
     guided_steps: Annotated[int | None, arg(metavar="INT", help_behavior_hint="(default: all steps)")] = None
     """In how many of the steps, the noisiest, guidance counts. The others cost half as much: --steps 4 --guided-steps 1
     are five passes of the network, where 20 steps are forty."""
     spacing: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: 1, evenly)")] = None
     """Of the steps: above 1 they are shorter where it is noisy, which helps where they are few."""
     fast: Flag = False
-    """Take the model's fast network, if it has one, which needs fewer passes."""
+    """Insist on the model's fast network: where it has not learned what is asked, say so instead of taking another."""
     precision: Annotated[Literal["float32", "bf16"], arg(metavar="{float32,bf16}")] = "float32"
     """bf16 is faster on processors with arithmetic for it."""
     guidance_scale: Annotated[float | None, arg(metavar="FLOAT", help_behavior_hint="(default: the model's)")] = None
@@ -112,8 +113,9 @@ def generate(arguments: list[str]) -> None:
     if not isinstance(model, LFDM) and (options.fast or options.precision != "float32"):
         raise UsageError("--fast and --precision are of latent flow diffusion models; this is another: leave them out")
     given = options.sampler, options.steps, options.guided_steps, options.spacing
-    way = model.way(options.fast, *given, quick=not wishes.weights) if isinstance(model, LFDM) else (None, *given[1:])
-    fast, steps, guided_steps, spacing = way
+    scale, fast, steps, guided_steps, spacing = options.guidance_scale, None, *given[1:]
+    if isinstance(model, LFDM):
+        fast, steps, guided_steps, spacing = model.way(options.fast, *given, quick=not wishes.weights, scale=scale)
     asked_of = options.num_frames, options.guidance_scale, options.sampler, steps, options.seed
     how = sampling(model, *asked_of, fast, guided_steps, spacing)
     several = len(options.image) > 1, len(labels) > 1

@@ -28,17 +28,17 @@ def info(arguments: list[str]) -> None:
     folder = find_folder(options.checkpoint or default_checkpoint())
     config = read_config(folder)
     kind, version = config.pop("kind", None), config.pop("format_version")
-    load(kind, folder)
+    more = load(kind, folder)
     size = (folder / WEIGHTS_FILE).stat().st_size / 1e6
-    say(f"{folder}: {kind}, format {version}\n", weights_table(folder), f"\n{WEIGHTS_FILE}: {size:.1f} MB")
+    say(f"{folder}: {kind}, format {version}\n", weights_table(folder), f"\n{WEIGHTS_FILE}: {size:.1f} MB", *more)
     recipe, metrics = beside(folder / "recipe.json"), beside(folder / "metrics.json")
     for title, values in ((CONFIG_FILE, config), ("recipe.json", recipe), ("metrics.json", metrics)):
         if values is not None:
             say(f"\n{title}", *outline(values, "  "))
 
 
-def load(kind: Any, folder: Path) -> None:
-    """Load the checkpoint whole, so that a damaged one is named as such, whatever it holds.
+def load(kind: Any, folder: Path) -> list[str]:
+    """Load the checkpoint whole, so that a damaged one is named as such, whatever it holds; say what lies beside it.
 
     Raises:
         UsageError: it holds something that this library does not know.
@@ -47,7 +47,8 @@ def load(kind: Any, folder: Path) -> None:
         case "LFDM":
             from ..pipeline import LFDM
 
-            LFDM.from_pretrained(folder)
+            model = LFDM.from_pretrained(folder)
+            return [about_fast(folder, model.fast)] if model.has_fast else []
         case "LatentFlowAutoencoder":
             from ..training.stages.finished import load_autoencoder
 
@@ -58,6 +59,19 @@ def load(kind: Any, folder: Path) -> None:
             VideoClassifier.load(folder)
         case _:
             load_rival(kind, folder)
+    return []
+
+
+def about_fast(folder: Path, fast: Any) -> str:
+    """The fast network of a model in a line."""
+    from ..files.checkpoints import WEIGHTS_FILE
+    from ..files.fast import FAST
+
+    size = (folder / FAST / WEIGHTS_FILE).stat().st_size / 1e6
+    low, high = fast.scales
+    taught = f"{fast.steps} passes, guidance {low:g} to {high:g}"
+    stored = "" if not fast.kept else f", stored as its change from unet, {fast.kept:,} numbers"
+    return f"{FAST}/{WEIGHTS_FILE}: {size:.1f} MB, a network of {taught}{stored}"
 
 
 def load_rival(kind: Any, folder: Path) -> None:

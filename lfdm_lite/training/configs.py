@@ -53,8 +53,7 @@ def moment(text: str) -> float:
         raise ValueError(f"until={text!r}: must be a moment such as 2026-11-29T07:30") from None
 
 
-ANY_SEED = (0, 2**32 - 1)
-SHARE = (0, 1)
+ANY_SEED, SHARE = (0, 2**32 - 1), (0, 1)
 WEIGHT = (0, math.inf)  # of a part of the loss
 
 
@@ -252,19 +251,20 @@ class DecoderRun:
 
 @dataclass(frozen=True)
 class DistillRun:
-    """The fast network of a finished model; of one that has a fast network, that is the teacher and says the scales."""
+    """The fast network of a finished model; one of more steps that it has is the teacher then, and says the scales."""
 
     stage: ClassVar[str] = "few-steps"
     checkpoint: str = ""  # folder of a finished model (both stages)
     student_steps: int = 4  # passes that it takes for a clip; those of the teacher must be a multiple
     teacher_steps: int = 8  # of DDIM; where they are as many as the student's, guidance alone is distilled
     scales: tuple[float, float] = (1.0, 3.0)  # guidance scales that it learns
+    kept: int = 0  # numbers of what it learned beyond the denoiser that are stored; 0: the whole network is
     data: DataConfig = field(default_factory=DataConfig)
     optim: OptimConfig = field(default_factory=lambda: OptimConfig(2000, 8, 1e-4, weight_decay=0.0))
     loop: LoopConfig = field(default_factory=LoopConfig)
 
     def __post_init__(self) -> None:
-        check_numbers(self, student_steps=(1, 1000), teacher_steps=(1, 1000), scales=(0, 1000))
+        check_numbers(self, student_steps=(1, 1000), teacher_steps=(1, 1000), scales=(0, 1000), kept=(0, 10**9))
         NumberRange("scales", *self.scales)
 
 

@@ -16,8 +16,9 @@ from torch.overrides import TorchFunctionMode
 from ..reading import CheckpointError, one_line, regular_file, shown
 
 PRECISIONS = {"float64": torch.float64, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-COUNTER = torch.int64  # what batch norms count their batches with, the only whole numbers among weights
-STORED = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "I64": COUNTER}
+COUNTER = torch.int64  # what batch norms count their batches with; a fast network's change is in whole numbers too
+FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+STORED = FLOATS | {"I64": COUNTER, "I8": torch.int8}
 WRAPPERS = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")  # of torch: what they call
 # the module within: torch.compile, DataParallel and DistributedDataParallel, FSDP, activation checkpointing
 Network = TypeVar("Network", bound=nn.Module)
@@ -171,9 +172,9 @@ def check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], where
             raise CheckpointError(
                 f"{where}: tensor {name!r} has shape {_shape(found[name])}, expected {_shape(tensor)}"
             )
-        fits = found[name].dtype in PRECISIONS.values() if tensor.is_floating_point() else found[name].dtype is COUNTER
-        if not fits:
-            wanted = "a floating-point type" if tensor.is_floating_point() else "whole numbers"
+        kind, is_float = found[name].dtype, tensor.is_floating_point()
+        if not (kind in PRECISIONS.values() if is_float else kind is tensor.dtype):
+            wanted = "a floating-point type" if is_float else "whole numbers"
             raise CheckpointError(f"{where}: tensor {name!r} is of type {_type(found[name])}, expected {wanted}")
     missing = [name for name in expected if name not in found]
     if missing:

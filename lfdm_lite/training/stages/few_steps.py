@@ -1,7 +1,8 @@
 """The fast network: a student that answers in fewer passes what a finished model takes many for.
 
 One run teaches one student. Its teacher is the model with guidance, two passes a step; or the fast network that the
-checkpoint holds already, one pass a step: so the steps are halved run by run, each starting from the student before.
+checkpoint holds already, one pass a step, if the student is to take fewer: so the steps are halved run by run, each
+starting from the student before.
 """
 
 import math
@@ -96,7 +97,7 @@ def train_few_steps(config: DistillRun, out: Path, resume: bool = False) -> LFDM
         ValueError: steps that do not divide, or a fast network that other weights than the model's have taught.
     """
     model = LFDM.from_pretrained(Path(config.checkpoint))
-    before = model.fast if model.has_fast else None
+    before = model.fast if model.has_fast and config.student_steps < model.fast.steps else None  # else taught anew
     teacher_steps, scales, sampler = config.teacher_steps, config.scales, "dpm++"
     if before is not None:
         teacher_steps, scales, sampler = before.steps, before.scales, before.sampler
@@ -135,7 +136,8 @@ def train_few_steps(config: DistillRun, out: Path, resume: bool = False) -> LFDM
         sampler = "ddim" if teacher_steps > config.student_steps else sampler
 
         def fast_of(network: Any) -> FastDenoiser:
-            return FastDenoiser(network.eval(), config.student_steps, fingerprint_of(model.unet), sampler)
+            taught_by, kept = fingerprint_of(model.unet), config.kept
+            return FastDenoiser(network.eval(), config.student_steps, taught_by, sampler, kept)
 
         def picture(network: nn.Module, path: Path) -> None:
             model.fast = fast_of(network)
