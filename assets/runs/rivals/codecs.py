@@ -2,11 +2,11 @@
 
     nice python assets/runs/rivals/codecs.py --runs FOLDER
 
-writes `codecs.json` and `codecs.webp` beside this file. RUNS holds the folders of finished runs; of their models the
-first stage alone is used. A clip becomes x0, the numbers that the denoiser models, and is painted again. Then the same
-with white noise of a given standard deviation added to x0: what an error of one size costs in the picture, if it has no
-pattern. Noise of a denoiser has one, so these are not forecasts of its pictures. Of the clips without noise the judges
-read the labels too: what they cannot read there, no denoiser can make them read.
+writes `codecs.json` and `codecs.webp` beside this file, or into --out. RUNS holds the folders of finished runs; of
+their models the first stage alone is used. A clip becomes x0, the numbers that the denoiser models, and is painted
+again. Then the same with white noise of a given standard deviation added to x0: what an error of one size costs in the
+picture, if it has no pattern. Noise of a denoiser has one, so these are not forecasts of its pictures. Of the clips
+without noise the judges read the labels too: what they cannot read there, no denoiser can make them read.
 """
 
 import argparse
@@ -50,7 +50,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="the folder with the folders of runs")
     parser.add_argument("--models", nargs="+", default=["lfdm-s0", "vdm-s0", "ldm-s0", "lamd-s0"])
     parser.add_argument("--clips", type=int, default=48, help="real test clips (default: %(default)s)")
+    parser.add_argument("--out", type=Path, default=HERE, help="where the results go (default: beside this file)")
     options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     clips = collect(Faces("test", length=options.clips), options.clips)
     video, subject = clips["video"], clips["subject"]
@@ -84,10 +86,10 @@ def main() -> None:
             },
         }
         print(name, {noise: round(figure.value, 2) for noise, figure in figures.items()}, found[name]["read_as_asked"])
-    (HERE / "codecs.json").write_text(json.dumps(found, indent=1) + "\n")
+    (options.out / "codecs.json").write_text(json.dumps(found, indent=1) + "\n")
     # the real clip, then each model without and with noise of 0.2, one below the other; two frames side by side
     to_pillow(torch.cat([torch.cat(row.unbind(1), dim=-1) for row in rows], dim=-2)).save(
-        HERE / "codecs.webp", quality=92, method=6
+        options.out / "codecs.webp", quality=92, method=6
     )
 
 

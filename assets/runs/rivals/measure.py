@@ -254,9 +254,9 @@ def two_seeds(measures: VideoMeasures, moved: Moved, again: Tensor) -> dict[str,
 
 
 def per_clip(seen: Seen) -> dict[str, Tensor]:
-    """What the first judge's Fréchet distance compares, the labels that are read, and every score of each clip."""
+    """The labels that are read, and every score of each clip."""
     scores = {"motion_length": seen.moved.length, **seen.scores}
-    return {"features": seen.features["judge"], **{f"read_{name}": read for name, read in seen.read.items()}, **scores}
+    return {**{f"read_{name}": read for name, read in seen.read.items()}, **scores}
 
 
 def load(name: str, runs: Path) -> tuple[Any, dict[str, Any]]:
