@@ -34,7 +34,7 @@ images[0].save(
     append_images=[images[i] for i in still[1:]],
     duration=120,
     loop=0,
-    quality=82,
+    quality=65,
     method=6,
 )
 (out / "key.json").write_text(json.dumps(key, indent=1) + "\n")
