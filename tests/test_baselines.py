@@ -513,6 +513,7 @@ def test_rivals_and_what_learns_nothing_have_the_same_figures(finished, judge, t
         ("ldm/ldm-codec", ["--against", "frame_0"], "this command knows"),
         ("vdm", ["--train-clips", "-1"], "expected at least 0"),
         ("vdm", ["--precision", "bf16"], "--fast and --precision are of latent flow diffusion models"),
+        ("vdm", ["--steps", "0"], "steps is 0; expected a whole number from 1 to"),
         ("vdm", ["--fast"], "--fast and --precision are of latent flow diffusion models"),
     ],
 )

@@ -74,6 +74,14 @@ def load_generator(folder: Path) -> Any:
     return Rival.load(folder) if read_config(folder)["kind"] in PARTS else LFDM.from_pretrained(folder)
 
 
+def check_for_rivals(model: Any, options: Any) -> None:
+    """Raises a UsageError where bfloat16 or a fast network is asked of a rival."""
+    from ..pipeline import LFDM
+
+    if not isinstance(model, LFDM) and (options.fast or options.precision != "float32"):
+        raise UsageError("--fast and --precision are of latent flow diffusion models; this is another: leave them out")
+
+
 def sampling_asked(model: Any, options: Any) -> dict[str, Any]:
     """What an evaluation asks of `model.generate`.
 
@@ -84,11 +92,8 @@ def sampling_asked(model: Any, options: Any) -> dict[str, Any]:
     from ..inputs import sampling
     from ..pipeline import LFDM
 
+    check_for_rivals(model, options)
     if not isinstance(model, LFDM):
-        if options.fast or options.precision != "float32":
-            raise UsageError(
-                "--fast and --precision are of latent flow diffusion models; this is another: leave them out"
-            )
         return vars(sampling(model, **{name: getattr(options, name) for name in SAMPLING}))
     path = [getattr(options, name) for name in ("sampler", "steps", "guided_steps", "spacing")]
     network, steps, *path = model.way(options.fast, *path)

@@ -116,7 +116,8 @@ def evaluate(arguments: list[str]) -> None:
     named = [path for path in (options.judge, options.judge_of_faces) if path is not None]
     reads = [folder, *named, *([] if drawn else [Path(options.data)])]
     place = output_file(options.out, reads=reads)
-    options = options if options.fast or options.steps else replace(options, steps=20)
+    if options.steps is None and not options.fast:
+        options = replace(options, steps=20)
     results = measure[kind](folder, options)
     report(results, options, place)
 

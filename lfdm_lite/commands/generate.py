@@ -7,7 +7,16 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from .common import Flag, UsageError, default_checkpoint, file_name, load_generator, parse, pick_device
+from .common import (
+    Flag,
+    UsageError,
+    check_for_rivals,
+    default_checkpoint,
+    file_name,
+    load_generator,
+    parse,
+    pick_device,
+)
 from .generating.wishes import Control, generate_mixture, videos_as_wished, wishes_of
 from .outputs import key, no_two_alike, output_file
 from .terminal import say
@@ -110,8 +119,7 @@ def generate(arguments: list[str]) -> None:
     known = model.unet.config.numbers if isinstance(model, LFDM) else ()  # rivals learn from labels alone
     number_values(known, asked)  # refused before anything is written
     asked = {number.name: asked[number.name] for number in known}
-    if not isinstance(model, LFDM) and (options.fast or options.precision != "float32"):
-        raise UsageError("--fast and --precision are of latent flow diffusion models; this is another: leave them out")
+    check_for_rivals(model, options)
     given = options.sampler, options.steps, options.guided_steps, options.spacing
     scale, fast, steps, guided_steps, spacing = options.guidance_scale, None, *given[1:]
     if isinstance(model, LFDM):

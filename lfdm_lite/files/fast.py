@@ -158,7 +158,6 @@ class WithFast:
                 fast = self.fast.knows(self.unet, self.guidance_scale if scale is None else scale)
             except CheckpointError as error:
                 warnings.warn(f"{error}; going on without the fast network", stacklevel=2)
-                return (None, *(self.quick or (steps, guided_steps, spacing)))
         if self.quick and free and (not self.has_fast if fast else quick):
             return None, *self.quick
         return self.fast if fast else None, steps, guided_steps, spacing
