@@ -61,8 +61,8 @@ def leading_change(before: Mapping[str, Tensor], after: Mapping[str, Tensor], nu
     """The change from one network's tensors to another's of the same shapes, with at most so many numbers in it.
 
     Directions come in the order of their share in what their own tensor changed by: q_j^2 / sum q^2, q being the
-    singular values of the difference. By q_j^2 for a number the widest matrices get nearly all of them, and clips of the
-    shipped fast network are 8 dB further from the whole one's (`assets/runs/few_steps/orders.py`).
+    singular values of the difference. By q_j^2 for a number the widest matrices get nearly all of them, and clips of
+    the shipped fast network are 8 dB further from the whole one's (`assets/runs/few_steps/orders.py`).
     """
     parts, shares = [], []
     for i, (name, value) in enumerate(after.items()):
