@@ -3,10 +3,11 @@
 #   book:
 #     equals:
 #       composed_v1: lfdm_lite.control.composed
-#       only_v2: lfdm_lite.control.only
+#       exaggerated_v1: lfdm_lite.control.exaggerated
+#       only_v3: lfdm_lite.control.only
 #       pulled_v1: lfdm_lite.control.pulled
 #       retimed_v1: lfdm_lite.control.retimed
-#       scaled_v2: lfdm_lite.control.scaled
+#       scaled_v3: lfdm_lite.control.scaled
 #       windowed_v1: lfdm_lite.control.windowed
 #     goals:
 #     - make a generated motion weaker, later, slower or smaller, and mix labels
@@ -34,12 +35,12 @@
 # In this chapter you write all of these, most of them in five lines, and then you measure whether you got what you
 # asked for.
 #
-# The verdict first. *When* is obeyed best: onsets are read with a correlation of 0.997 with what was asked, 0.7 frames
-# late on average whatever was asked; durations are missed by a quarter of their range. *How strong* is obeyed in order
-# (correlation 0.91 and 0.93), less so in amount, and the ruler that says so errs nearly as much itself. *Where* is kept
-# to 88 % or more by a sharp border and to 79 % or more by a soft one, which tears less. A dragged point ends 1.9 pixels
-# from where it was wanted, 3.8 without a wish. And three ways to mix two labels, which look very different as code,
-# cannot be told apart by where they put the face.
+# The verdict first. *When* is obeyed best: onsets are read with a correlation of 0.97 with what was asked, 0.7 frames
+# late on average whatever was asked; durations are missed by a quarter of their range. *How strong* is obeyed with a
+# correlation of 0.90 to 0.92, and with errors as large as those of the ruler that says so. *Where* is kept to 91 % by a
+# border that is soft and fades inwards. A dragged point ends 1.9 pixels from where it was wanted, 4.2 without a wish. A
+# turn of the head is obeyed by a third, and by two thirds if that wish alone is exaggerated. And three ways to mix two
+# labels, which look very different as code, cannot be told apart by where they put the face.
 #
 # **At the end you can**
 #
@@ -190,13 +191,36 @@ def scaled_v2(motion: Motion, strength: float) -> Motion:
     return Motion(strength * motion.flow, 1 - min(strength, 1) * (1 - motion.occlusion))
 
 
-for strength in (0, 0.3, 1, 1.5):
-    assert_close(scaled_v2(surprise, strength), control.scaled(surprise, strength))  # the library's
 assert_close(scaled_v2(scaled_v2(surprise, 0.5), 0.5), scaled_v2(surprise, 0.25))
 rest = scaled_v2(surprise, 0)
 assert not rest.flow.any() and bool((rest.occlusion == 1).all())
+hides = [1 - surprise.occlusion[:, :, k].mean().item() for k in (0, 15)]
+print(f"hidden in frame 0, in which nothing has moved: {hides[0]:.1%}; in frame 15: {hides[1]:.1%}")
+assert 0.2 * hides[1] < hides[0] < hides[1]
+
+# %% [markdown]
+# Rest is not where version 2 has it. In frame 0 nothing has moved, nothing is hidden, and the model's map is below 1
+# all the same: there are places that it would rather paint than fetch, whatever happens. **Version 3** therefore begins
+# at the clip's own map of rest, $m_0$, that of frame 0. What grows with the motion is only what is hidden beyond that,
+# and above 1 it goes on growing.
+#
+# $$f \mapsto \Gamma f, \qquad m \mapsto m_0 + \Gamma\, (m - m_0), \quad \text{kept from 0 to 1}$$
+
+# %%
+def scaled_v3(motion: Motion, strength: float) -> Motion:
+    rest = motion.occlusion[:, :, :1]
+    return Motion(strength * motion.flow, (rest + strength * (motion.occlusion - rest)).clamp(0, 1))
+
+
+for strength in (0, 0.3, 1, 1.5):
+    assert_close(scaled_v3(surprise, strength), control.scaled(surprise, strength))  # the library's
+assert_close(scaled_v3(scaled_v3(surprise, 0.5), 0.5), scaled_v3(surprise, 0.25))
+away = [(decoded(way(surprise, 0))[0, :, 15] - picture[0]).square().mean() for way in (scaled_v2, scaled_v3)]
+quality = [-10 * error.log10().item() for error in away]
+print(f"at rest, from the given picture: version 2 {quality[0]:.1f} dB, version 3 {quality[1]:.1f}")
+assert quality[1] > quality[0] + 0.5
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
-reads = {s: ruler.measure(decoded(scaled_v2(surprise, s))).strength.item() for s in STRENGTHS}
+reads = {s: ruler.measure(decoded(scaled_v3(surprise, s))).strength.item() for s in STRENGTHS}
 print("asked: read", {s: round(value, 1) for s, value in reads.items()})
 assert list(reads.values())[0] < 0.5 < list(reads.values())[4]
 viz.dial(
@@ -211,13 +235,13 @@ viz.dial(
 #
 # The other way is to *tell* the model. It was trained with strengths from 0.5 to 1.45 beside the label (chapter 8
 # shows where the number goes in), and draws another motion for each. The third way does both: tell what can be told,
-# scale by what is left. `lfdm generate --strength` does that.
+# scale by what is left. `lfdm generate --strength` does that, with guidance 1.5.
 #
-# Which one gives what was asked? Twelve test people, seven strengths (five for telling), read by the ruler.
+# Which one gives what was asked? 48 pictures of test people, seven strengths (five for telling), read by the ruler.
 
 # %%
-WAYS = {"told": "told", "scaled": "scaled from 1", "both": "told, the rest scaled"}
-WAYS_TOO = {"told_guided": "told, guidance 1.5"}
+WAYS = {"told": "told", "scaled": "scaled from 1", "both_guided": "both, guidance 1.5"}
+WAYS_TOO = {"told_guided": "told, guidance 1.5", "both": "told, the rest scaled"}
 rows = MEASURED["strength"]
 for way, title in (WAYS | WAYS_TOO).items():
     found, inside = rows[way]["all"], rows[way]["as_told"]
@@ -227,10 +251,11 @@ for way, title in (WAYS | WAYS_TOO).items():
     print(f"{title:22} {span:11} {told}, slope {found['slope']:.2f}")
 print(f"the ruler's own mean error on real clips: {OWN['strength_error']:.2f}")
 print("real clips, true: read", {s: round(value, 2) for s, value in OWN["strength_curve"].items()})
-assert min(rows[way]["all"]["correlation"] for way in ("scaled", "both")) > 0.9 > rows["told"]["all"]["correlation"]
-assert rows["both"]["all"]["error"] < OWN["strength_error"] + 0.12 * 1.5
+good = [rows[way]["all"] for way in ("scaled", "both_guided")]
+assert rows["scaled"]["all"]["correlation"] > 0.9 > rows["told"]["all"]["correlation"] + 0.2
+assert max(found["error"] for found in good) < OWN["strength_error"] + 0.12 * 1.5
 
-# %% mystnb={"image": {"alt": "Three plots of read against asked strength, grey dots for clips and a black line for their mean, with a dotted diagonal. Told rises evenly and too slowly; scaled stays low up to 0.5, then rises steeply; both together is nearest to the diagonal, and every way ends near 1.1."}}
+# %% mystnb={"image": {"alt": "Three plots of read against asked strength, grey dots for clips and a black line for their mean, with a dotted diagonal. Told rises evenly and too slowly; scaled stays low up to 0.5, then rises steeply; both together is nearest to the diagonal, and every way ends between 1.1 and 1.2."}}
 fig, axes = plt.subplots(1, 3, figsize=(11, 3.8), sharey=True)
 for ax, (way, title) in zip(axes, WAYS.items(), strict=True):
     by = {float(s): row["read"] for s, row in rows[way]["by_strength"].items()}
@@ -241,21 +266,53 @@ for ax, (way, title) in zip(axes, WAYS.items(), strict=True):
     ax.set(title=title, xlabel="strength asked")
 axes[0].set_ylabel("strength read")
 plt.show()
-assert sum(len(row["read"]) for row in rows["both"]["by_strength"].values()) == 7 * MEASURED["measured"]["clips"]
+assert sum(len(row["read"]) for row in rows["both_guided"]["by_strength"].values()) == 7 * MEASURED["measured"]["clips"]
 
 # %% [markdown]
-# *A dot is a clip, black is the mean of twelve, dotted is what was asked for.*
+# *A dot is a clip, black is the mean of 48, dotted is what was asked for.*
 #
-# Read the middle plot first. Half of the motion does not look like half of the expression: it is read as a quarter.
-# The ruler is not to blame, for of real clips it reads a weak expression as a little too *strong*. A likely
-# reason, which we did not isolate: a backward flow lives at the pixels of the *moved* face. Halve its vectors, and each pixel still asks about
-# the place where the lip would be at full strength, so what is fetched is not the lip at half of the way.
+# Read the middle plot first. Half of the motion does not look like half of the expression: it is read as a third, and a
+# quarter of it as hardly anything.
 #
-# Told 0.5, the model draws a motion that was learned as one of 0.5, and 0.5 is what is read. But it cannot be told less
+# Told 0.5, the model draws a motion that was learned as one of 0.5, and 0.55 is what is read. But it cannot be told less
 # than it has seen, and it answers too weakly to large numbers: asked for 1.45 it gives 1.1, with guidance 1.2. Both
-# together err least. Within the told range alone the order is less sure (correlation 0.72 to 0.86), and part of
-# that is the ruler's own scatter of 0.18. Identity suffers little: the distance of colours from the picture grows
-# from 0.04 at rest to 0.07 at the strongest.
+# together, with guidance, err least: 0.17 on average, no more than the ruler errs on real clips, with a correlation of
+# 0.90. Scaled alone has 0.19 and 0.92. Within the told range alone the order is less sure (correlation 0.63 to 0.82), and
+# part of that is the ruler's own scatter of 0.18. Identity suffers little: the distance of colours from the picture
+# grows from 0.04 at rest to 0.08 at the strongest.
+#
+# ### Why half looks like less
+#
+# *May be skipped on a first reading.*
+#
+# Is it the ruler, the decoder, or the scaling? Let 24 test people be drawn at six strengths, all else alike, let stage one
+# look at the clips, and paint each clip with the motion that was seen in it, or with one that was put together.
+
+# %%
+seen = MEASURED["seen"]["by_strength"]
+PAINTED = {"real": "as it was drawn", "own": "painted with its own motion", "scaled": "with that of strength 1, scaled"}
+PAINTED |= {"scaled_flow_own_map": "scaled flow, its own map", "own_flow_scaled_map": "its own flow, scaled map"}
+PAINTED |= {"carried": "scaled, and vectors carried along"}
+print(f"{'asked':34}" + "  ".join(f"{float(s):.2f}" for s in seen))
+for way, title in PAINTED.items():
+    print(f"{title:34}" + "  ".join(f"{row[way]:.2f}" for row in seen.values()))
+for way, title in {"own": "hidden at the end, by its own map", "scaled": "and by the scaled one"}.items():
+    print(f"{title:34}" + "  ".join(f"{row[f'hidden_{way}']:.1%}" for row in seen.values()))
+half = seen["0.5"]
+assert abs(half["own"] - half["real"]) < 0.05 < half["own"] - half["scaled"] - 0.1
+assert half["carried"] < half["scaled"] + 0.02 < min(half["scaled_flow_own_map"], half["own_flow_scaled_map"])
+
+# %% [markdown]
+# *Strengths that the ruler reads, means of 24 clips.*
+#
+# Ruler and decoder are not to blame: painted with its own motion, a clip of strength 0.5 is read as 0.69, drawn as 0.67.
+# The motion of strength 1, scaled, gives 0.45. Put back either part, its own map or its own flow, and half of the gap closes:
+# so both are at fault. A mouth that is half open hides nearly as much as an open one, which a share of what is hidden
+# cannot know; and a weak clip's flow is no small copy of a strong one's.
+#
+# We had suspected something else. A backward flow lives at the pixels of the *moved* face, so a halved vector stands at
+# the wrong place, and could be carried to where its pixel is at half of the way. The last line of the table does that
+# and is read no better, 0.44. So the library does not.
 
 # %% [markdown]
 # ## When
@@ -274,15 +331,15 @@ assert sum(len(row["read"]) for row in rows["both"]["by_strength"].values()) == 
 # %%
 def retimed_v1(motion: Motion, onset: float, duration: float) -> Motion:
     own_onset, own_duration = (float(found) for found in control.timing(motion))
-    count, frames = motion.flow.shape[2], {"flow": [], "hidden": []}
+    count, rest, frames = motion.flow.shape[2], motion.occlusion[:, :, :1], {"flow": [], "more": []}
     for k in range(count):
         at = min(own_onset + (k - onset) * own_duration / duration, count - 1)
         before = math.floor(at)
-        for name, maps in (("flow", motion.flow), ("hidden", 1 - motion.occlusion)):
+        for name, maps in (("flow", motion.flow), ("more", motion.occlusion - rest)):
             frame = lambda i, maps=maps: maps[:, :, i] if 0 <= i < count else 0 * maps[:, :, 0]
             frames[name].append((before + 1 - at) * frame(before) + (at - before) * frame(before + 1))
-    flow, hidden = (torch.stack(maps, dim=2) for maps in frames.values())
-    return Motion(flow, 1 - hidden)
+    flow, more = (torch.stack(maps, dim=2) for maps in frames.values())
+    return Motion(flow, rest + more)
 
 
 own_onset, own_duration = (found.item() for found in control.timing(surprise))
@@ -328,17 +385,16 @@ for name in ("onset", "duration"):
     told = f"correlation {found['correlation']:.3f}, mean error {found['error']:.2f} frames"
     print(f"{name:9} ({other} {timing[name]['other']:g}): {told}, {100 * found['error_of_range']:.0f} % of the range")
 print(f"the ruler's own: onset {OWN['onset_error']:.2f} frames, duration {OWN['duration_error']:.2f}")
-assert timing["onset"]["all"]["correlation"] > 0.99 and timing["onset"]["all"]["error_of_range"] < 0.12
+assert timing["onset"]["all"]["correlation"] > 0.95 and timing["onset"]["all"]["error_of_range"] < 0.12
 assert timing["duration"]["all"]["error_of_range"] > 0.12  # a miss
 
 # %% [markdown]
 # Onsets are where they were asked to be, up to a constant: on average they are read 0.7 frames late, whatever was
-# asked, and single clips 0.2 to 1.2. That may be, for the course is found in the flow, in which the head's sway counts
-# too, and is read in the expression.
+# asked. That may be, for the course is found in the flow, in which the head's sway counts too, and is read in the
+# expression. In single clips the sway wins: the worst onset is seven frames off.
 #
-# Durations are a miss. Two frames asked are read as 2.8, eight as 5.2. What rises on a straight line in the flow does
-# not do so in the expression. That fits the last section, where half of a motion showed a quarter: a slow rise must then
-# look late and short. The ruler is a poor witness here, too: real clips last nearly alike, and on them its
+# Durations are a miss. Two frames asked are read as 2.8, eight as 5.3. What rises on a straight line in the flow does
+# not do so in the expression. The ruler is a poor witness here, too: real clips last nearly alike, and on them its
 # own durations are a frame off with hardly any correlation.
 
 # %% [markdown]
@@ -346,42 +402,65 @@ assert timing["duration"]["all"]["error_of_range"] > 0.12  # a miss
 #
 # Only the mouth: a mask $\Omega$, 1 where things may move, 0 elsewhere, multiplies the flow and what is hidden:
 #
-# $$f \mapsto \Omega f, \qquad m \mapsto 1 - \Omega\, (1 - m)$$
+# $$f \mapsto \Omega f, \qquad m \mapsto m_0 + \Omega\, (m - m_0)$$
 #
 # With a sharp mask a moving pixel stands beside one that does not move, and what lies between them tears. **Version
 # 2** blurs the mask first, with a Gaussian of a pixel or two, so that the motion fades out.
 
 # %%
 def only_v1(motion: Motion, mask: Tensor) -> Motion:
-    return Motion(mask * motion.flow, 1 - mask * (1 - motion.occlusion))
+    rest = motion.occlusion[:, :, :1]
+    return Motion(mask * motion.flow, rest + mask * (motion.occlusion - rest))
 
 
-def only_v2(motion: Motion, mask: Tensor, softness: float = 1.0) -> Motion:
+def blurred(mask: Tensor, softness: float) -> Tensor:
     for axis, length in enumerate(mask.shape):
         pixel = torch.arange(length).float()
         weight = torch.softmax(-0.5 * ((pixel - pixel[:, None]) / softness) ** 2, dim=0)  # columns sum to 1
         mask = torch.tensordot(mask, weight, dims=([axis], [0])).movedim(-1, axis)
-    return only_v1(motion, mask.clamp(max=1))
+    return mask.clamp(max=1)
+
+
+def only_v2(motion: Motion, mask: Tensor, softness: float = 1.0) -> Motion:
+    return only_v1(motion, blurred(mask, softness))
 
 
 mask = control.mask_of("mouth", 32, 32)
 assert_close(only_v1(surprise, mask), control.only(surprise, mask, softness=0))
-assert_close(only_v2(surprise, mask), control.only(surprise, mask))  # the library's
 assert_close(only_v2(surprise, torch.ones(32, 32)), surprise)
 halves = [only_v2(surprise, control.mask_of(f"{side}_half", 32, 32)).flow for side in ("left", "right")]
 assert_close(halves[0] + halves[1], surprise.flow)
-print(f"the mouth's box is {mask.mean():.0%} of the picture; the two halves' flows sum to the whole")
+outside = only_v2(surprise, mask).flow.norm(dim=1)[0, 15, mask == 0].max() / surprise.flow[0, :, 15].norm(dim=0).max()
+print(f"the mouth's box is {mask.mean():.0%} of the picture; beside it version 2 still moves, by {outside:.0%} of the most")
 
+# %% [markdown]
+# The two halves of version 2 sum to the whole, which is pleasant, and it moves things outside of the box, which is not
+# what "only the mouth" says. **Version 3** lets the motion fade *inwards*. Where the blurred mask $\bar\Omega$ is one
+# half, at a straight border, nothing moves, and from there it rises:
+#
+# $$\Omega \mapsto \min\big(\Omega,\ \max(0,\ 2 \bar\Omega - \Omega)\big)$$
+#
+# A mask that is the same everywhere stays what it is, whatever its height.
+
+# %%
+def only_v3(motion: Motion, mask: Tensor, softness: float = 1.0) -> Motion:
+    inwards = (2 * blurred(mask, softness) - mask).clamp(min=0)
+    return only_v1(motion, torch.minimum(mask, inwards))
+
+
+assert_close(only_v3(surprise, mask), control.only(surprise, mask))  # the library's
+assert not only_v3(surprise, mask).flow[..., mask == 0].any(), "nothing moves outside"
+assert_close(only_v3(surprise, torch.full((32, 32), 0.4)), only_v1(surprise, torch.full((32, 32), 0.4)))
 # %%
 def part_picture(part: str) -> Tensor:
     motion = surprise if part == "all" else control.only(surprise, control.mask_of(part, 32, 32))
     clip = decoded(motion)[0, :, 15]
-    change = (clip - kept[0, :, 15]).abs().mean(dim=0).mul(4).clamp(max=1).expand(3, -1, -1)
+    change = (clip - at_rest[0, :, 15]).abs().mean(dim=0).mul(4).clamp(max=1).expand(3, -1, -1)
     return F.interpolate(torch.cat([clip, 1 - change], dim=-1)[None], scale_factor=4)[0]
 
 
-inside = control.mask_of("mouth", 64, 64)
-change = (decoded(control.only(surprise, mask)) - kept).abs().mean(dim=1)[0, 1:]
+at_rest, inside = decoded(control.scaled(surprise, 0)), control.mask_of("mouth", 64, 64)
+change = (decoded(control.only(surprise, mask)) - at_rest).abs().mean(dim=1)[0, 1:]
 share = ((change * inside).sum() / change.sum()).item()
 print(f"only the mouth: {share:.1f} of all change is inside the box")
 assert share > 0.8
@@ -396,27 +475,30 @@ viz.dial(
 
 # %%
 place = MEASURED["place"]
-print("share of all change inside the box (with 4 pixels of border; worst clip); change beside it, in 255ths")
+print("share of all change inside the box (with 4 pixels of border; worst clip); change beside and at the border, in 255ths")
 for part in ("mouth", "brows", "left_half"):
     for softness, row in place[part]["by_softness"].items():
         told = f"{row['inside']:.2f} ({row['inside_and_4_px']:.2f}; {row['inside_worst']:.2f})"
-        print(f"{part:10} softness {softness}: {told}; beside {255 * row['error_beside']:.1f}")
+        bend = f"bend across it {row['roughness_at_border']:.1f}"
+        print(f"{part:10} softness {softness:8}: {told}; beside {255 * row['error_beside']:.1f}; {bend}")
     print(f"{part:10} of the whole motion: {place[part]['inside_of_full']:.2f}")
 for part in ("mouth", "brows"):
     row = place[part]["by_softness"]["1.0"]
     moved = f"{part} moves {row['moved']:.1f} of {row['moved_of_full']:.1f} pixels"
     print(f"only {moved}, other landmarks {row['others_moved']:.1f} of {row['others_moved_of_full']:.1f}")
 boxes = [place[part]["by_softness"] for part in ("mouth", "brows", "left_half")]
-assert min(box["0.0"]["inside"] for box in boxes) > 0.85 > min(box["1.0"]["inside"] for box in boxes)
+assert min(box[softness]["inside"] for box in boxes for softness in ("0.0", "1.0")) > 0.85
+assert all(box["1.0"]["roughness_at_border"] < 0.6 * box["0.0"]["roughness_at_border"] for box in boxes)
 
 # %% [markdown]
-# With a sharp border 88 % of all change and more is inside the box; a blur of one pixel of the motion's map, two of the
-# picture, lowers that to 79 % for the brows and 80 % for the mouth, and nearly all of the rest lies in the four pixels
-# beside the border, where it was meant to fade. Half of the picture, whose border is short, keeps 96 %. The others'
-# landmarks hold still to a tenth or a third of a pixel, where they moved by 1.6.
+# With a sharp border 87 % of all change and more is inside the box, and with a soft one, which fades inwards over a pixel
+# or two of the motion's map, 91 %; nearly all of the rest lies in the four pixels beside the border, where a decoder
+# spreads what it paints. What is soft *outwards*, version 2, keeps 79 % of mouth and brows: to be gentle and to
+# stay inside are no opposites. The soft border is the smoothest of the three, too: across it the picture bends by 0.4
+# of what it does across a sharp one, where version 2 has 0.6 to 0.9. The others' landmarks hold still to a tenth or a fifth of a pixel, where they moved by 1.7.
 #
-# But the asked part moves less than in the whole motion, too, 1.2 pixels of 1.7. That is what "part" means here: the
-# mouth's box also leaves out the head's sway, which moved the mouth along with everything else.
+# But the asked part moves less than in the whole motion, too, 1.2 and 1.3 pixels of 1.9 and 2.0. That is what "part" means here:
+# the mouth's box also leaves out the head's sway, which moved the mouth along with everything else.
 
 # %% [markdown]
 # ## Of what mixture
@@ -493,7 +575,7 @@ print(f"farthest of any mixture from its weight: {far:.2f}; farthest off the lin
 assert far < 0.15 and off < 1
 
 # %% [markdown]
-# *Four people, one seed each. Grey: as if the weight alone decided. The printed lines are those of equal weights;
+# *Twelve people, one seed each. Grey: as if the weight alone decided. The printed lines are those of equal weights;
 # the judge is the judge of faces.*
 #
 # By landmarks the three ways are hard to tell apart, within 0.1 of each other at every weight, and all of them do about
@@ -502,22 +584,55 @@ assert far < 0.15 and off < 1
 # away from a label, and an interpolated embedding costs no more than a label.
 #
 # What the judges read is no straight line. Half fear and half surprise is a face that the judge of faces calls
-# surprised with more than nine tenths: a judge has a border somewhere, and a mixture lies on one side of it. Where two
-# labels pull the other way, as anger and happiness do at the mouth's corners, they cancel, and less is left: the
-# *strength* that is read is 0.84 and 0.71 at the ends, and 0.6 in the middle.
+# surprised with 0.65 to 0.81, and afraid with 0.14 to 0.28: a judge has a border somewhere, and a mixture lies on one
+# side of it. Where two labels pull the other way, as anger and happiness do at the mouth's corners, they cancel, and
+# less is left: the *strength* that is read is 0.83 and 0.74 at the ends, and 0.6 in the middle.
 
 # %% [markdown]
 # ## Several wishes at once
 #
 # *May be skipped on a first reading.*
 #
-# Label, strength and turn are three conditions of one network, so they are simply told together. Six people, two
-# strengths, three turns, 36 clips.
+# Label, strength and turn are three conditions of one network, so they are simply told together. The printed table
+# below will show that the turn is then obeyed far too little. Guidance is the known cure, and it exaggerates label,
+# strength and turn alike. The cure for *one* wish is the same idea, from another starting point. Let $\epsilon_1$ be
+# the answer without that wish, and $\epsilon_2$ with it {cite:p}`brooks2023instructpix2pix`:
+#
+# $$\hat\epsilon = \epsilon_1 + s'\, (\epsilon_2 - \epsilon_1)$$
+
+# %%
+def exaggerated_v1(plain: Callable, asked: Callable, weight: float) -> Callable:
+    return lambda x, t: plain(x, t) + weight * (asked(x, t) - plain(x, t))
+
+
+def with_turn(strength: float, turn: float) -> Callable:
+    """The denoiser of the running picture, surprised, and told a strength and a turn."""
+    return guided(model.unet, features, ids[:, 1], 1.5, torch.tensor([[strength, turn]]))
+
+
+with torch.no_grad():
+    pair = with_turn(1.0, math.nan), with_turn(1.0, 0.25)
+    assert_close(exaggerated_v1(*pair, 2.0)(x, t), control.exaggerated(*pair, 2.0)(x, t), rtol=0, atol=1e-4)
+    assert_close(control.exaggerated(*pair, 1.0)(x, t), pair[1](x, t), rtol=0, atol=1e-4)  # as it is told
+three_turns = {}
+for name, turn in {"left": -0.25, "straight on": 0.0, "right": 0.25}.items():
+    denoise = control.exaggerated(pair[0], with_turn(1.0, turn), 2.0)
+    three_turns[name] = decoded(control.draw_motion(model, denoise, 1, steps=STEPS, seed=SEED))
+roll = {name: ruler.measure(clip).turn.item() for name, clip in three_turns.items()}
+print("turn read, radians:", {name: round(value, 1) + 0.0 for name, value in roll.items()})
+assert roll["left"] < roll["right"] - 0.2
+viz.image_row([clip[0, :, 15] for clip in three_turns.values()], list(three_turns), scale=4, alt="The surprised face with its head turned three ways")
+
+# %% [markdown]
+# *One label, one strength, one seed, three turns: -0.25, 0 and 0.25 radians; guidance 1.5, and of the turn alone $s' = 2$.*
+#
+# Now the table: twelve people, two strengths, three turns, 72 clips a way. The ruler is not in doubt here: on real
+# clips it reads turns to 0.02 radians.
 
 # %%
 several, mean = MEASURED["several"], lambda values: sum(values) / len(values)
-for how in several.values():
-    print(f"guidance {how['guidance_scale']:g}")
+for way, how in several.items():
+    print(f"{way.replace('_', ' ')}, guidance {how['guidance_scale']:g}")
     for name, unit in (("strength", ""), ("turn", " radians")):
         found = how[name]
         told = f"correlation {found['correlation']:.2f}, mean error {found['error']:.2f}{unit}"
@@ -525,27 +640,20 @@ for how in several.values():
     for row in how["rows"]:
         seen = f"read {mean(row['read_strength']):.2f} and {mean(row['read_turn']):+.2f}"
         print(f"  asked {row['strength']:.1f} and {row['turn']:+.2f}: {seen}; label {row['judge_of_faces']:.2f}")
-assert all(how["turn"]["slope"] < 0.5 < how["strength"]["slope"] for how in several.values())
-
-# %%
-TURNS = {"left": -0.25, "straight on": 0.0, "right": 0.25}
-three_turns = {name: decoded(drawn("surprise", 1.0, turn, guidance_scale=1.5)) for name, turn in TURNS.items()}
-roll = {name: ruler.measure(clip).turn.item() for name, clip in three_turns.items()}
-print("turn read, radians:", {name: round(value, 1) for name, value in roll.items()})
-assert roll["left"] < roll["right"] - 0.1
-viz.image_row([clip[0, :, 15] for clip in three_turns.values()], list(three_turns), scale=4, alt="The surprised face with its head turned three ways")
+slopes = {way: how["turn"]["slope"] for way, how in several.items()}
+assert slopes["plain"] < slopes["guided"] < 0.6 < slopes["turn_exaggerated"]
 
 # %% [markdown]
-# *One label, one strength, one seed, three turns: -0.25, 0 and 0.25 radians, with guidance 1.5.*
+# Told together, strength is obeyed as well as alone, and the turn in order and far too little: asked for a quarter of a
+# radian, heads turn by 0.05 to 0.12, a slope of 0.29 where 1 would be obedience. Guidance of everything brings 0.40.
+# With the turn alone exaggerated it is 0.70, heads turn by 0.14 to 0.19 radians, and the correlation with what was asked
+# rises from 0.73 to 0.92.
 #
-# Strength is obeyed as well as alone: a strong expression is read as strong under every turn. Of the label that cannot
-# be said, for six clips a cell are few: it is read in 0.67 to 0.83 of them, and in 0.67 to 1.00 with guidance 1.5,
-# where twelve clips told no turn gave 0.83 at a strength of 0.75 and 0.92 at 1.25. The turn is obeyed in order and far
-# too little. Asked for a quarter of a radian, heads turn by 0.07 on average, and with guidance 1.5 by 0.10; a slope of
-# 1 would be obedience. The ruler is not in doubt here: on real clips it reads turns to 0.02 radians. A miss, and
-# guidance is the only lever that we tried.
-
-# %% [markdown]
+# That has a price. Where heads turn as asked, the judge of faces reads the label in 0.50 to 0.92 of the clips, with the same
+# guidance and less turn in 0.67 to 0.92. In the clips that the model learned from, heads move with the expression;
+# a head that turns otherwise speaks for another label. Twelve clips a cell are few; in three of the four cells the share
+# falls, and in none it rises.
+#
 # ## A point that you drag
 #
 # So far wishes were words and numbers. Now take a point of the picture, a corner of the mouth at $\mathbf{p}_0$, and
@@ -642,17 +750,20 @@ for name, title in {"pulled": "one point", "patch": "nine points"}.items():
     row = point[name]
     print(f"by {title}: the handle went {row['handle_went_px']:.1f}, the other landmarks {row['others_went_px']:.1f}")
 print(f"the ruler's own error at these handles at rest: {point['pulled']['at_rest_px']:.1f} pixels")
+near = sum(miss < 2 + OWN["landmarks_px"] for miss in point["patch"]["misses"])
+print(f"by nine points, within 2 pixels beyond the ruler's own error: {near} of {len(point['patch']['misses'])} wishes")
 assert point["patch"]["miss_px"] < point["pulled"]["miss_px"] < point["free"]["miss_px"]
 assert point["patch"]["miss_px"] < 2 + OWN["landmarks_px"]
 
 # %% [markdown]
-# In the flow a wish is met to 0.6 pixels by one point and to 0.2 by nine. In the picture one point brings the landmark only part of the way: it is
-# read 2.4 pixels from its end, of 3.8 without a wish. A single vector can be right while the lip around it stays. Nine
-# points, the handle and the eight around it at a distance of one pixel of the motion's map, hold the lip at a patch,
-# and it ends 1.9 pixels away on average, with a worst case of 3.7. These wishes point anywhere, a mouth's corner into the
-# chin, a brow's end into the eye. What the training never did is resisted, and that is the meaning of a model.
+# In the flow a wish is met to 0.8 pixels by one point and to 0.2 by nine. In the picture one point brings the landmark
+# only part of the way: it is read 2.6 pixels from its end, of 4.2 without a wish. A single vector can be right while the
+# lip around it stays. Nine points, the handle and the eight around it at a distance of one pixel of the motion's map,
+# hold the lip at a patch, and it ends 1.9 pixels away on average. Of 48 wishes 38 end within 2 pixels beyond the ruler's
+# own error, and the worst misses by 5.8. These wishes point anywhere, a mouth's corner into the chin, a brow's end into
+# the eye. What the training never did is resisted, and that is the meaning of a model.
 #
-# The price: other landmarks go along, by more than a pixel, and one clip in twelve more is read as another label.
+# The price: other landmarks go along, by a pixel and a half, and of twelve clips two more are read as another label.
 
 # %% [markdown]
 # ## Longer than it was trained for
@@ -699,10 +810,10 @@ for name, title in {**LONG, "sixteen": "16 frames, as trained"}.items():
 assert all(len(MEASURED["longer"][name]["level"]) == 64 for name in LONG)
 
 # %% [markdown]
-# *The level that the ruler reads, mean of two people.*
+# *The level that the ruler reads, mean of four people.*
 #
 # Asked for at once, the expression rises and stays, at a level of 1.3 where 1 was asked (above, a strength of 1.5 was
-# read as 1.1): frames 16 to 63 are frames that the network has never seen, and the colours drift nearly three times as
+# read as 1.2): frames 16 to 63 are frames that the network has never seen, and the colours drift nearly three times as
 # far from the picture as in a clip of 16. Windows pulse; the failure gallery has more of them. Forth and back keeps
 # exactly what sixteen frames had. Its price is that the face relaxes through the very pictures through which it rose.
 
@@ -778,9 +889,9 @@ assert low < 0.5 * high
 # * A flow between two stages is a place to stand: scale it, move it in time, mask it, average it, each in a few lines,
 #   and decode.
 # * What was asked is not what is seen until a ruler that took no part says so, with its own error beside it. Half of a
-#   backward flow shows a quarter of the expression; an onset comes where it was asked; a duration does not.
-# * Steering while a motion is drawn lets the rest follow: guidance composed of labels, and a point that is pulled through
-#   the gradient of the predicted motion.
+#   backward flow shows a third of the expression; an onset comes where it was asked; a duration does not.
+# * Steering while a motion is drawn lets the rest follow: guidance composed of labels, one wish exaggerated, and a point that
+#   is pulled through the gradient of the predicted motion.
 #
 # ## Exercises
 #
@@ -991,7 +1102,7 @@ print(check_along(along))
 # ```python
 # boxes = control.mask_of("mouth", 32, 32)[None, None]
 # travels = lfdm.warp(boxes, turning.flow)  # (1, 1, T, h, w): where the mouth is in every frame
-# moved = Motion(travels * turning.flow, 1 - travels * (1 - turning.occlusion))
+# moved = Motion(travels * turning.flow, turning.rest + travels * (turning.occlusion - turning.rest))
 # print(decoded(moved).shape, f"{travels[0, 0, 15].mean():.2f} of the picture")
 # ```
 #

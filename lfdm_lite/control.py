@@ -1,8 +1,7 @@
 """Control: how strong a motion is, when, where and of what mixture; several labels at once, a point that is dragged.
 
-What makes another `Motion` for `autoencoder.decode` does so pixel by pixel, as if what surrounds a pixel moved as it
-does: a weaker motion's flow is read at the same pixel of the full one, which errs at the borders of what moves. What
-makes another `Denoise` (`composed`, `pulled`, `windowed`) steers while the motion is drawn, by `draw_motion`.
+What makes another `Motion` for `autoencoder.decode` does so pixel by pixel, as if what surrounds a pixel moved alike.
+What makes another `Denoise` (`composed`, `exaggerated`, `pulled`, `windowed`) steers while `draw_motion` draws.
 """
 
 import math
@@ -31,17 +30,17 @@ PLACES |= {"brows": (-0.5, -0.5, 0.5, 0.0), "eyes": (-0.5, -0.15, 0.5, 0.2), "mo
 
 
 def scaled(motion: Motion, strength: float | int) -> Motion:
-    """The motion weaker or stronger, of a frame or a video: f -> s f, m -> 1 - min(s, 1) (1 - m).
+    """The motion weaker or stronger, of a frame or a video: f -> s f, m -> m_0 + s (m - m_0), from 0 to 1.
 
-    At strength s about the share s of what the full motion hides is hidden, and a map that cannot tell which part errs
-    least, in squares, with the share itself. Above 1 more is hidden than the map knows of: it stays as it is.
+    m_0 is `Motion.rest`. At strength s about the share s of what else is hidden is hidden, and a map that cannot tell
+    which part errs least, in squares, with the share itself.
 
     Raises:
-        ValueError: a strength s that is not from 0 (rest: no flow, all visible) to 1.5.
+        ValueError: a strength s that is not from 0 (rest: no flow, the first frame's map) to 1.5.
     """
     if not 0 <= strength <= 1.5:
         raise ValueError(f"strength={strength}: must be between 0 (rest) and 1.5; 1 changes nothing")
-    return Motion(strength * motion.flow, 1 - min(strength, 1) * (1 - motion.occlusion))
+    return Motion(strength * motion.flow, motion.rest.lerp(motion.occlusion, strength).clamp(0, 1))
 
 
 def timing(motion: Motion) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
@@ -88,8 +87,9 @@ def retimed(motion: Motion, onset: Frames, duration: Frames) -> Motion:
     at = own_onset[:, None] + (frame - onset[:, None]) / duration[:, None] * own_duration[:, None]  # b t, never NaN
     near = (1 - (at.clamp(max=frame[-1])[..., None] - frame).abs()).clamp(min=0)  # b t t2; all 0 well before frame 0
     near = near.to(motion.flow)
-    flow, hidden = (torch.einsum("bts,bcshw->bcthw", near, maps) for maps in (motion.flow, 1 - motion.occlusion))
-    return Motion(flow, 1 - hidden)
+    moved = (motion.flow, motion.occlusion - motion.rest)
+    flow, more = (torch.einsum("bts,bcshw->bcthw", near, maps) for maps in moved)
+    return Motion(flow, motion.rest + more)
 
 
 def mask_of(place: str | Box, h: int, w: int) -> Float[Tensor, "{h} {w}"]:
@@ -109,11 +109,11 @@ def mask_of(place: str | Box, h: int, w: int) -> Float[Tensor, "{h} {w}"]:
 
 
 def only(motion: Motion, mask: Float[Tensor, "h w"], softness: float | int = 1.0) -> Motion:
-    """The motion, of a frame or a video, inside a mask a alone: f -> a f, m -> 1 - a (1 - m).
+    """The motion, of a frame or a video, inside a mask a alone: f -> a f, m -> m_0 + a (m - m_0), m_0 at rest.
 
     Args:
         mask: a, 0 to 1, of places in the frames, not of what moves through them; as large as the motion's maps.
-        softness: of its border, standard deviation in pixels of a Gaussian; 0: sharp, which tears what it cuts.
+        softness: pixels of a Gaussian G by which its border fades inwards: min(a, max(0, 2 G a - a)); 0 may tear.
 
     Raises:
         ValueError: a mask of another size or out of range, or a softness below 0.
@@ -121,11 +121,13 @@ def only(motion: Motion, mask: Float[Tensor, "h w"], softness: float | int = 1.0
     size, given = motion.flow.shape[-2:], f"a mask of {tuple(mask.shape)}, softness={softness}"
     if mask.shape != size or not ((mask >= 0) & (mask <= 1)).all() or not 0 <= softness < math.inf:
         raise ValueError(f"{given}: give a mask of {tuple(size)} with numbers from 0 to 1, and a softness of 0 or more")
-    share = mask.to(motion.flow)
+    mask = mask.to(motion.flow)
+    blurred = mask
     for length in size[::-1] if softness > 0.01 else ():  # along rows, then columns; weighs 1 at the border too
-        pixel = torch.arange(length).to(share)
-        share = (share @ torch.softmax(-0.5 * ((pixel - pixel[:, None]) / softness).square(), dim=0)).T
-    return Motion(motion.flow * share, 1 - share.clamp(max=1) * (1 - motion.occlusion))
+        pixel = torch.arange(length).to(mask)
+        blurred = (blurred @ torch.softmax(-0.5 * ((pixel - pixel[:, None]) / softness).square(), dim=0)).T
+    share = (2 * blurred - mask).clamp(min=0).minimum(mask)
+    return Motion(motion.flow * share, motion.rest + share * (motion.occlusion - motion.rest))
 
 
 def mixed(motions: Sequence[Motion], weights: Sequence[float | int]) -> Motion:
@@ -168,6 +170,17 @@ def composed(
         return eps + guidance_scale * sum(w * (answer(x, t) - eps) for w, answer in zip(weights, answers, strict=True))
 
     return denoise
+
+
+def exaggerated(plain: Denoise, asked: Denoise, weight: float | int) -> Denoise:
+    """The denoiser `eps + w (eps_asked - eps)`: what a wish changes, w times as far, all else as it is without.
+
+    Both are of one picture, from `samplers.guided` for instance, and `asked` is told one thing more.
+    Source: Brooks et al. 2023, InstructPix2Pix, where two conditions have a weight each.
+    """
+    if not math.isfinite(weight):
+        raise ValueError(f"weight={weight}: give a finite number; 0 is without the wish, 1 plainly with it")
+    return lambda x, t: torch.lerp(plain(x, t), asked(x, t), weight)
 
 
 def pulled(
@@ -280,8 +293,8 @@ def draw_motion(
     seeds = how.seed * count if isinstance(how.seed, list) and len(how.seed) == 1 else how.seed
     if isinstance(seeds, list) and len(seeds) != count:
         raise ValueError(f"got {len(seeds)} seeds and {count} clips: give one seed, or as many as clips")
-    size = model.image_size // model.autoencoder.config.flow_stride
-    shape = (count, model.unet.config.channels, how.num_frames, size, size)
+    side = model.image_size // model.autoencoder.config.flow_stride
+    shape = (count, model.unet.config.channels, how.num_frames, side, side)
     options: dict[str, Any] = dict(sampler=sampler, steps=how.steps, spacing=how.spacing, progress=progress)
     x0 = sample(model.diffusion, denoise, shape, generator=clip_generators(seeds, count), **options)
     return model.diffusion.unpack_motion(x0)

@@ -20,6 +20,14 @@ class Motion(NamedTuple):
     flow: Float[Tensor, "b 2 *t h w"]  # normalized backward displacement
     occlusion: Float[Tensor, "b 1 *t h w"]  # 1 = visible in the source, 0 = to be painted
 
+    @property
+    def rest(self) -> Float[Tensor, "b 1 *t h w"]:
+        """The map where nothing moves: that of a clip's first frame. A motion of one frame does not know it: 1.
+
+        A model has places that it would rather paint than fetch, whatever moves.
+        """
+        return self.occlusion[:, :, :1] if self.flow.ndim == 5 else torch.ones_like(self.occlusion)
+
 
 @in_float32
 def gaussian_heatmaps(

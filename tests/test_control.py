@@ -11,6 +11,7 @@ from lfdm_lite import LFDM, DiffusionConfig, GaussianDiffusion, Motion, asset
 from lfdm_lite.control import (
     composed,
     draw_motion,
+    exaggerated,
     mask_of,
     mixed,
     only,
@@ -50,7 +51,9 @@ def test_full_strength_changes_nothing_and_none_is_rest():
     motion = some_motion()
     assert_close(scaled(motion, 1), motion, rtol=0, atol=0)
     rest = scaled(motion, 0)
-    assert not rest.flow.any() and bool((rest.occlusion == 1).all())
+    assert not rest.flow.any() and torch.equal(rest.occlusion, motion.occlusion[:, :, :1].expand_as(rest.occlusion))
+    of_one_frame = scaled(Motion(*(maps[:, :, 3] for maps in motion)), 0)  # whose rest is not known
+    assert not of_one_frame.flow.any() and bool((of_one_frame.occlusion == 1).all())
 
 
 @pytest.mark.parametrize("one, two", [(0.5, 0.5), (0.2, 1.0), (0.9, 0.3)])
@@ -59,12 +62,14 @@ def test_two_scalings_are_one_by_the_product(one, two):
     assert_close(scaled(scaled(motion, one), two), scaled(motion, one * two))
 
 
-def test_the_map_stays_in_range_and_above_full_strength_as_it_is():
+def test_the_map_stays_in_range_and_more_is_hidden_above_full_strength():
     motion = some_motion()
     for strength in (0, 0.3, 1, 1.5):
         assert_close(scaled(motion, strength).flow, strength * motion.flow)
         assert 0 <= scaled(motion, strength).occlusion.min() and scaled(motion, strength).occlusion.max() <= 1
-    assert_close(scaled(motion, 1.5).occlusion, motion.occlusion, rtol=0, atol=0)
+    maps = torch.tensor([0.9, 0.5, 0.3, 1.0]).view(1, 1, 4, 1, 1)  # at rest, and then less and more of it is seen
+    stronger = scaled(Motion(torch.zeros(1, 2, 4, 1, 1), maps), 1.5).occlusion.flatten()
+    assert_close(stronger, torch.tensor([0.9, 0.3, 0.0, 1.0]))
 
 
 def test_half_of_a_drawn_motion_is_nearer_to_the_truth_than_none_and_than_all():
@@ -167,20 +172,35 @@ def test_halves_add_up_and_lie_where_one_sees_them():
     assert_close(left + right, torch.ones(6, 10))
     assert bool(left[:, :5].all()) and not left[:, 5:].any()
     motion = Motion(some_motion().flow[..., :6, :], some_motion().occlusion[..., :6, :])
-    halves = [only(motion, mask_of(name, 6, 8), 1.5) for name in ("left_half", "right_half")]
+    halves = [only(motion, mask_of(name, 6, 8), 0) for name in ("left_half", "right_half")]
     assert_close(halves[0].flow + halves[1].flow, motion.flow)
-    assert_close(halves[0].occlusion + halves[1].occlusion, 1 + motion.occlusion)
+    assert_close(halves[0].occlusion + halves[1].occlusion, motion.occlusion[:, :, :1] + motion.occlusion)
     assert mask_of((-0.5, -1.0, 0.5, 0.0), 4, 8).nonzero().amin(0).tolist() == [0, 2]
     assert mask_of((-0.5, -1.0, 0.5, 0.0), 4, 8).sum() == 2 * 4
 
 
-def test_a_soft_border_is_the_gaussian_windows():
+def test_a_soft_border_is_made_by_the_gaussian_window():
     from scipy.ndimage import gaussian_filter
 
     mask = mask_of((-0.4, -0.3, 0.3, 0.5), 32, 48)
     motion = Motion(torch.ones(1, 2, 32, 48), torch.zeros(1, 1, 32, 48))
-    expected = gaussian_filter(mask.double().numpy(), 1.2, truncate=8)
-    assert_close(only(motion, mask, 1.2).flow[0, 0].double(), torch.from_numpy(expected), rtol=0, atol=1e-5)
+    blurred = gaussian_filter(mask.double().numpy(), 1.2, truncate=8)
+    expected = torch.from_numpy((2 * blurred - 1).clip(0) * mask.double().numpy())
+    assert_close(only(motion, mask, 1.2).flow[0, 0].double(), expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("softness", [0, 0.5, 1, 3])
+def test_nothing_moves_outside_of_a_mask_however_soft_its_border(softness):
+    motion, mask = some_motion(), mask_of((-0.5, -0.5, 0.8, 0.6), 8, 8)
+    part = only(motion, mask, softness)
+    assert not part.flow[..., mask == 0].any()
+    rest = motion.occlusion[:, :, :1].expand_as(motion.occlusion)
+    assert torch.equal(part.occlusion[..., mask == 0], rest[..., mask == 0])
+    share = (part.flow / motion.flow)[0, 0, 0]
+    assert bool((share <= mask + 1e-6).all())
+    if softness == 1:  # along a row it rises inwards from one border, and falls to the other
+        row = share[4, 2:7]
+        assert row[0] < row[1] < row[2] and row[4] < row[3]
 
 
 @pytest.mark.parametrize("part", ["brows", "eyes", "mouth"])
@@ -281,6 +301,24 @@ def test_one_label_of_weight_one_is_guidance_and_weight_given_to_one_label_alone
     for weights in ([1.0], [1.0, float("inf")]):
         with pytest.raises(ValueError, match="^weights .* of 2 labels: give one finite number for each label$"):
             composed(network, features, labels, weights)
+
+
+def test_a_wish_that_is_exaggerated_goes_as_much_farther_and_guidance_is_a_case_of_it():
+    diffusion = GaussianDiffusion(DiffusionConfig())
+    network, features, count = Gaussians(diffusion), torch.zeros(2000, 1, 1, 1), 2000
+    label = lambda k: torch.full((count,), k)
+    plain, asked, none = (guided(network, features, label(k), s) for k, s in ((0, 1.0), (1, 1.0), (1, 0.0)))
+    x, t = torch.randn(count, 1, 2, 1, 1, generator=torch.Generator().manual_seed(0)), torch.full((count,), 600)
+    assert_close(exaggerated(plain, asked, 0)(x, t), plain(x, t))
+    assert_close(exaggerated(plain, asked, 1)(x, t), asked(x, t))
+    assert_close(exaggerated(none, asked, 1.7)(x, t), guided(network, features, label(1), 1.7)(x, t))
+    generator = torch.Generator().manual_seed(1)
+    options = dict(steps=25, generator=generator, progress=False)
+    drawn = sample(diffusion, exaggerated(plain, asked, 2.0), (count, 1, 1, 1, 1), **options)
+    assert drawn.mean().item() == pytest.approx(-1.0 + 2 * (0.5 + 1.0), abs=0.05)  # twice as far, from mean to mean
+    assert drawn.std().item() == pytest.approx(0.4, abs=0.03)  # and no wider
+    with pytest.raises(ValueError, match=r"^weight=inf: give a finite number"):
+        exaggerated(plain, asked, math.inf)
 
 
 # With the shipped model

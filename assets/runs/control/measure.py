@@ -4,8 +4,8 @@
 
 writes `measured.json` beside this file. Motions are generated once and kept in FOLDER, so that it can be stopped at
 any time and goes on where it was; the file is written again after every part. Pictures are frame 0 of test clips; the
-model is `faces64`, ten steps of DPM-Solver++, guidance 1 (nothing is exaggerated), in bfloat16 (networks alone). The
-ruler (`ruler/`) and the judges took no part in generating. `--parts` names some of: strength, timing, point, place,
+model is `faces64`, ten steps of DPM-Solver++, guidance 1 (nothing is exaggerated unless a part says so). The ruler
+(`ruler/`) and the judges took no part in generating. `--parts` names some of: strength, seen, timing, point, place,
 mixing, longer, several.
 """
 
@@ -14,12 +14,14 @@ import copy
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from lfdm_lite import LFDM, Motion, asset
@@ -27,6 +29,7 @@ from lfdm_lite.control import (
     PLACES,
     composed,
     draw_motion,
+    exaggerated,
     mask_of,
     mixed,
     only,
@@ -36,16 +39,17 @@ from lfdm_lite.control import (
     windowed,
 )
 from lfdm_lite.data import Faces
+from lfdm_lite.data.drawn.acting.expressions import Acting
 from lfdm_lite.evaluation.frames import identity_distance
 from lfdm_lite.evaluation.judges import VideoClassifier
 from lfdm_lite.evaluation.rulers.faces import LANDMARKS, PLACE_OF, Measured, Ruler, true_clip
 from lfdm_lite.files.atomic import write_atomically
-from lfdm_lite.geometry import sample_at
-from lfdm_lite.memory import autocast
+from lfdm_lite.geometry import identity_grid, sample_at
 from lfdm_lite.samplers import guided
 
 HERE = Path(__file__).parent
 STEPS, SCALE, GUIDED = 10, 1.0, 1.5  # sampling steps, guidance; where it is said, the model's own guidance
+FEW, FARTHER = 12, 2.0  # pictures of what costs much; how far the wish for a turn is exaggerated, where it is
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 LOW, HIGH = 0.5, 1.45  # strengths that the model was told in training
 ONSETS, RISES = (0.0, 2.0, 4.0, 6.0, 8.0), (2.0, 4.0, 6.0, 8.0)  # frames
@@ -82,8 +86,7 @@ class Bench:
         for begin in range(0, n or self.count, batch):
             place = self.cache / f"{name}_{begin:03d}.pt"
             if not place.is_file():
-                with autocast("bf16", torch.device("cpu")):
-                    motion = make(slice(begin, min(begin + batch, n or self.count)))
+                motion = make(slice(begin, min(begin + batch, n or self.count)))
                 half = [maps.float().half() for maps in motion]
                 write_atomically(place, lambda temporary, half=half: torch.save(half, temporary))
             parts.append([maps.float() for maps in torch.load(place)])
@@ -156,13 +159,16 @@ def against(asked: Tensor, read: Tensor, span: float) -> dict[str, float]:
 
 def strength(bench: Bench):
     """By telling the model, by scaling the motion of strength 1, and by both: what cannot be told is scaled."""
-    told = {s: bench.plain(f"strength_{s}", strength=s) for s in (LOW, 0.75, 1.0, 1.25, HIGH)}
+    levels = (LOW, 0.75, 1.0, 1.25, HIGH)
+    told = {s: bench.plain(f"strength_{s}", strength=s) for s in levels}
+    exaggerating = {s: bench.plain(f"strength_{s}_guided", strength=s, scale=GUIDED) for s in levels}
     near = {s: min(max(s, LOW), HIGH) for s in STRENGTHS}
     ways = {
-        "told": {s: told[s] for s in told},
-        "told_guided": {s: bench.plain(f"strength_{s}_guided", strength=s, scale=GUIDED) for s in (LOW, 1.0, HIGH)},
+        "told": told,
+        "told_guided": exaggerating,
         "scaled": {s: scaled(told[1.0], s) for s in STRENGTHS},
         "both": {s: scaled(told[near[s]], s / near[s]) for s in STRENGTHS},
+        "both_guided": {s: scaled(exaggerating[near[s]], s / near[s]) for s in STRENGTHS},  # as `lfdm generate` does
     }
     found: dict[str, Any] = {}
     for way, motions in ways.items():
@@ -186,10 +192,49 @@ def strength(bench: Bench):
     yield {"strength": found}
 
 
+def carried(motion: Motion, strength: float, rounds: int = 8) -> Motion:
+    """Scaled, and each vector taken to where its pixel is by then: what is at p now will be at p - (1 - s) f."""
+    maps = torch.cat(list(motion), dim=1).transpose(1, 2)
+    grid, full = identity_grid(*maps.shape[-2:])[None], maps.flatten(0, 1)
+    found = full
+    for _ in range(rounds):
+        found = sample_at(full, grid - (1 - strength) * found[:, :2])
+    moved = found.unflatten(0, maps.shape[:2]).transpose(1, 2)
+    return Motion(strength * moved[:, :2], motion.rest.lerp(moved[:, 2:], strength).clamp(0, 1))
+
+
+def seen(bench: Bench):
+    """Why half of a motion does not look like half: motions *seen* in drawn clips of every strength, all else alike.
+
+    Each clip is painted with its own motion, with that of strength 1 scaled, with the flow of the one and the map of
+    the other, and with the scaled one whose vectors are `carried`.
+    """
+    n, rows = 24, {}
+    drawn = {s: Faces("test", length=n, acting=Acting(strength=(s, s))) for s in STRENGTHS[1:]}
+    videos = {s: torch.stack([faces[i]["video"] for i in range(n)]) for s, faces in drawn.items()}
+    with torch.no_grad():
+        look = bench.model.autoencoder.estimate_motion
+        own = {
+            s: Motion(*map(torch.cat, zip(*(look(v[:, :, 0], v) for v in video.split(4)), strict=True)))
+            for s, video in videos.items()
+        }
+    source, bench.source = bench.source, videos[1.0][:, :, 0]
+    for s, motion in own.items():
+        less = scaled(own[1.0], s)
+        ways = {"own": motion, "scaled": less, "scaled_flow_own_map": Motion(less.flow, motion.occlusion)}
+        ways |= {"own_flow_scaled_map": Motion(motion.flow, less.occlusion), "carried": carried(own[1.0], s)}
+        rows[s] = {name: bench.ruler.measure(bench.decode(way)).strength.mean().item() for name, way in ways.items()}
+        rows[s] |= {"real": bench.ruler.measure(videos[s]).strength.mean().item()}
+        hidden = {"own": motion, "scaled": less}
+        rows[s] |= {f"hidden_{name}": 1 - way.occlusion[:, :, -4:].mean().item() for name, way in hidden.items()}
+    bench.source = source
+    yield {"seen": {"clips": n, "by_strength": rows, "hidden_at_rest": 1 - own[1.0].occlusion[:, :, 0].mean().item()}}
+
+
 def timing(bench: Bench):
     """Onset and duration of the motions of strength 1, each asked for by itself; beside those that were drawn."""
-    n, found = 8, {}
-    motion = Motion(*(maps[:n] for maps in bench.plain("strength_1.0", strength=1.0)))
+    n, found = bench.count, {}
+    motion = bench.plain("strength_1.0", strength=1.0)
     _, own = bench.look(motion)
     found["own"] = {"onset": own.onset.tolist(), "duration": own.duration.tolist()}
     for name, asked_of, other in (("onset", ONSETS, 4.0), ("duration", RISES, 2.0)):
@@ -214,7 +259,7 @@ def ring(mask: Tensor, width: int) -> Tensor:
 def place(bench: Bench):
     """Mouth, brows or the left half alone: where the frames change, what happens beside the border, who it is."""
     motion, found = bench.plain("strength_1.0", strength=1.0), {}
-    turning = bench.plain("turn_0.3", strength=1.0, turn=0.3, n=6)
+    turning = bench.plain("turn_0.3", strength=1.0, turn=0.3, n=FEW)
     rest = scaled(motion, 0)
     rest_video, still = bench.look(rest)
     full_video, full = bench.look(motion)
@@ -224,8 +269,9 @@ def place(bench: Bench):
         n = len(whole.flow)
         inside, small = mask_of(name, 64, 64), mask_of(name, 32, 32)
         rows = {}
-        for softness in (0.0, 1.0):
-            video, read = bench.look(only(whole, small, softness))
+        outwards = torch.from_numpy(gaussian_filter(small.numpy(), 1.0, mode="nearest"))
+        for softness, share in ((0.0, small), (1.0, small), ("outwards", outwards)):
+            video, read = bench.look(only(whole, share, softness if share is small else 0))
             change = (video - rest_video[:n]).abs().mean(dim=1)[:, 1:]  # b t h w
             near = (inside + ring(inside, 4)).clamp(max=1)  # with four pixels of border, over which the mask fades
             total = change.sum((1, 2, 3))
@@ -264,7 +310,7 @@ def roughness(video: Tensor, mask: Tensor) -> float:
 
 def mixing(bench: Bench):
     """From one label to another: guidance composed, embeddings interpolated, flows averaged."""
-    n, labels, found = 4, bench.model.labels, {}
+    n, labels, found = FEW, bench.model.labels, {}
     for first, second in PAIRS:
         ids = [labels.index(first), labels.index(second)]
         pair = torch.tensor([ids]).expand(n, -1)
@@ -320,12 +366,26 @@ def mixing(bench: Bench):
 
 
 def several(bench: Bench):
-    """Label, strength and turn asked for at once, each clip another combination."""
-    n, found = 6, {}
-    for title, scale, end in (("plain", SCALE, ""), ("guided", GUIDED, "_guided")):
+    """Label, strength and turn asked for at once, each clip another combination; the turn alone exaggerated, too."""
+    n, found = FEW, {}
+
+    def farther(strength: float, turn: float) -> Callable[[slice], Motion]:
+        def make(some: slice) -> Motion:
+            told = [bench.told(strength, angle)[:n][some] for angle in (None, turn)]
+            given = bench.features[some], bench.label[some], GUIDED
+            denoise = exaggerated(*(guided(bench.model.unet, *given, numbers) for numbers in told), FARTHER)
+            return draw_motion(bench.model, denoise, len(told[0]), steps=STEPS, seed=bench.seeds(some))
+
+        return make
+
+    for title, scale in (("plain", SCALE), ("guided", GUIDED), ("turn_exaggerated", GUIDED)):
         rows = []
         for s, turn in product((0.6, 1.3), (-0.25, 0.0, 0.25)):
-            motion = bench.plain(f"several_{s}_{turn}{end}", strength=s, turn=turn, n=n, scale=scale)
+            name = f"several_{s}_{turn}_{title}_{scale}"
+            if title == "turn_exaggerated":
+                motion = bench.kept(name, farther(s, turn), n)
+            else:
+                motion = bench.plain(name, strength=s, turn=turn, n=n, scale=scale)
             video, read = bench.look(motion)
             right = {k: (p.argmax(1) == bench.label[:n]).float().mean().item() for k, p in bench.reads(video).items()}
             rows.append({"strength": s, "turn": turn, "read_strength": read.strength.tolist(), **right})
@@ -385,7 +445,7 @@ def point(bench: Bench):
 
 def longer(bench: Bench):
     """Sixty-four frames of a model of sixteen: asked for at once, in overlapping windows, and forth and back."""
-    n, found = 2, {}
+    n, found = 4, {}
 
     def windows(some: slice) -> Motion:
         told = bench.told(1.0)[some]
@@ -421,7 +481,7 @@ def longer(bench: Bench):
     yield {"longer": found | {"clips": n}}
 
 
-PARTS = {"strength": strength, "timing": timing, "point": point, "place": place, "mixing": mixing}
+PARTS = {"strength": strength, "seen": seen, "timing": timing, "point": point, "place": place, "mixing": mixing}
 PARTS |= {"longer": longer, "several": several}
 
 
@@ -437,19 +497,20 @@ def rounded(value: Any) -> Any:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--cache", type=Path, required=True, help="a folder for generated motions")
-    parser.add_argument("--clips", type=int, default=12, help="pictures (default: %(default)s)")
+    parser.add_argument("--clips", type=int, default=48, help="pictures (default: %(default)s)")
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS), help="all unless given")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     bench, report = Bench(options.cache, options.clips), HERE / "measured.json"
     about = {"model": "faces64", "split": "test", "clips": options.clips, "steps": STEPS, "guidance_scale": SCALE}
-    about |= {"precision": "bf16", "torch": torch.__version__}
+    about |= {"torch": torch.__version__}
     own = json.loads((HERE / "ruler" / "metrics.json").read_text())["test"]
     for part in options.parts:
         for found in PARTS[part](bench):
             results = json.loads(report.read_text()) if report.is_file() else {}
             text = json.dumps(rounded(results | {"measured": about, "ruler": own} | found), indent=1) + "\n"
+            text = re.sub(r"\[[^\[\]{}]*\]", lambda listed: re.sub(r"\s+", " ", listed[0]), text)  # lists in a line
             write_atomically(report, lambda temporary, text=text: temporary.write_text(text))
         print(part, flush=True)
 
