@@ -1,8 +1,8 @@
 """What finetuned models paint on test clips of new domains, and what they forget of the old one.
 
-`python assets/runs/domains/measure.py --runs FOLDER` measures what `train.py` has left in FOLDER and writes
-`measured.json`, `per_clip.npz` and `samples.webp` beside this file. Rows are kept in
-FOLDER, and those that are there are not measured again.
+`python assets/runs/domains/measure.py --runs FOLDER` measures what `train.py` has left in FOLDER and adds to
+`measured.json` and `per_clip.npz` beside this file. Rows are kept in FOLDER, too; those that are anywhere are not
+measured again, unless all are by `--afresh`, which also writes `samples.webp`.
 
 `per_clip.npz` has an array (rows, clips) for every measure, so that intervals over people and differences clip by clip
 can be had; NaN where a clip has no such place. Frames 1, 4, 7, 10 and 13 of every clip count, painted from frame 0.
@@ -232,36 +232,43 @@ def write_rows(rows: dict[str, dict[str, list[float]]], place: Path) -> None:
     np.savez_compressed(place, **table)
 
 
+def recorded() -> dict[str, dict[str, list[float]]]:
+    """The rows beside this file."""
+    names, tables = json.loads((HERE / "measured.json").read_text())["rows"], np.load(HERE / "per_clip.npz")
+    of = {name: {key: tables[key][i].astype(float).tolist() for key in tables.files} for i, name in enumerate(names)}
+    return {name: {k: v for k, v in values.items() if not np.isnan(v).all()} for name, values in of.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=Path, required=True, help="folder that train.py wrote")
-    parser.add_argument("--rows-alone", action="store_true", help="measure what is there, write no files beside this")
+    parser.add_argument("--afresh", action="store_true", help="all that is beside this file, too; needs every run")
     given = parser.parse_args()
-    place = given.runs / "rows.json"
+    place, known = given.runs / "rows.json", json.loads((HERE / "measured.json").read_text())
     kept = json.loads(place.read_text()) if place.exists() else {"rows": {}, "generated": {}}
+    before = {"rows": {}, "generated": {}} if given.afresh else {"rows": recorded(), "generated": known["generated"]}
     for name, (run, step, domain) in rows_of(given.runs).items():
-        if name not in kept["rows"]:
+        if name not in before["rows"] | kept["rows"]:
             kept["rows"][name] = row(network(given.runs, run, step), domain, control=run == "nothing")
             write_json(place, kept)
             means = {key: round(sum(v) / len(v), 3) for key, v in kept["rows"][name].items() if "eye" not in key}
             print(name, means, flush=True)
-    if given.rows_alone:
-        return
     drawn = [("nothing", "faces"), ("nothing", "night"), *((f"{look}_20", look) for look in LOOKS)]
     for run, domain in [*drawn, ("night_20_everything", "night")]:
-        if f"{run} {domain}" not in kept["generated"]:
+        if f"{run} {domain}" not in before["generated"] | kept["generated"]:
             kept["generated"][f"{run} {domain}"] = generated(given.runs, run, domain)
             write_json(place, kept)
-    rows = {name: kept["rows"][name] for name in rows_of(given.runs)}
+    rows = before["rows"] | kept["rows"]
     write_rows(rows, HERE / "per_clip.npz")
     recipes = {path.parent.name: json.loads(path.read_text()) for path in sorted(given.runs.glob("*/recipe.json"))}
-    known = {"clips": CLIPS, "frames": list(range(16))[SEEN], "generated": kept["generated"]}
-    known |= {"subject": {name: clips(name)["subject"].tolist() for name in SETS}, "rows": list(rows)}
-    kept_of = ("command", "seconds", "versions")
-    known["runs"] = {name: {key: recipe[key] for key in kept_of} for name, recipe in recipes.items()}
-    for run in known["runs"].values():
+    runs = {name: {key: recipe[key] for key in ("command", "seconds", "versions")} for name, recipe in recipes.items()}
+    for run in runs.values():
         run["command"] = run["command"].replace(str(given.runs), "FOLDER")
-    known["samples"] = write_samples(given.runs, HERE / "samples.webp")
+    known |= {"clips": CLIPS, "frames": list(range(16))[SEEN], "generated": before["generated"] | kept["generated"]}
+    known |= {"subject": {name: clips(name)["subject"].tolist() for name in SETS}, "rows": list(rows)}
+    known["runs"] = ({} if given.afresh else known["runs"]) | runs
+    if given.afresh:
+        known["samples"] = write_samples(given.runs, HERE / "samples.webp")
     (HERE / "measured.json").write_text(as_lines(known))
 
 

@@ -30,7 +30,12 @@ RUNS = {  # most important first: what is trained, set, clips, seed
     "figures_20": (DECODER, "figures", 20, 0),
     "figures_20_everything": (EVERYTHING, "figures", 20, 0),
     "night_20_frozen_norms": (f"{DECODER} --batch-norm frozen", "night", 20, 0),
-    "night_20_seed_1": (DECODER, "night", 20, 1),
+}
+# The same twice more, with other clips and another order of them.
+RUNS |= {
+    f"{name}_seed_{seed}": (what, where, clips, seed)
+    for seed in (1, 2)
+    for name, (what, where, clips, _) in list(RUNS.items())
 }
 
 
