@@ -92,8 +92,16 @@ def dist(session: nox.Session) -> None:
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Which lines and branches of the library the unit tests reach."""
+    """Which lines and branches of the library the tests reach, also in processes that they start."""
     session.install("-c", "constraints.txt", "-e", ".[all]", "coverage")
     session.run("coverage", "run", "-m", *UNIT, *session.posargs, env=ONE_THREAD)
+    session.run("coverage", "run", "-m", "pytest", "tests/test_course.py", "tests/test_nbgrader.py", env=ONE_THREAD)
     session.run("coverage", "combine")
     session.run("coverage", "report")
+
+
+@nox.session(python="3.11")
+def mutants(session: nox.Session) -> None:
+    """Do the tests of some modules notice small mistakes in them? Some 20 minutes; `-- MODULE`: of one alone."""
+    session.install("-c", "constraints.txt", "-e", ".[all]", "cosmic-ray==8.7.0")
+    session.run("python", "-m", "tests.mutants", *session.posargs, env=ONE_THREAD)

@@ -1,7 +1,7 @@
 """What is true of the forward process, its posterior, the parameterizations, and the loss."""
 
 import math
-from dataclasses import replace
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from lfdm_lite.diffusion import DiffusionConfig, GaussianDiffusion, cosine_betas, linear_betas
+from lfdm_lite.diffusion import Denoiser, DiffusionConfig, GaussianDiffusion, cosine_betas, linear_betas
 from lfdm_lite.geometry import identity_grid
 from lfdm_lite.motion import Motion
 from lfdm_lite.samplers import sample
@@ -135,6 +135,17 @@ def test_what_the_model_sees_of_a_clip_at_rest():
     assert_close(packed[0, :2, 1], identity_grid(4, 6))
 
 
+@pytest.mark.parametrize("motion", ["residual", "scaled"])
+@pytest.mark.parametrize("std", [(0.2, 0.05), None])
+def test_a_flow_is_seen_in_units_of_its_spread_if_scaled_and_in_its_own_if_not(motion, std):
+    config = DiffusionConfig(motion=motion, **({"flow_std": std} if std else {}))
+    spread = torch.tensor(std or (1.0, 1.0)).view(2, 1, 1, 1)
+    flow = spread * draw(4, 2, 3, 16, 16)
+    seen = GaussianDiffusion(config).pack_motion(Motion(flow=flow, occlusion=torch.ones(4, 1, 3, 16, 16)))[:, :2]
+    deviation = (spread if motion == "residual" else torch.ones(2)).flatten()
+    assert_close(seen.transpose(0, 1).flatten(1).std(dim=1), deviation, rtol=0.05, atol=0)
+
+
 def test_occlusion_of_any_sample_lies_between_0_and_1():
     occlusion = PROCESS["cosine"].unpack_motion(5 * draw(1, 3, 2, 4, 4)).occlusion
     assert occlusion.min() == 0 and occlusion.max() == 1
@@ -195,13 +206,26 @@ def test_the_process_has_nothing_to_save():
         (dict(parameterization="noise"), "accepted are 'eps', 'v', 'x0'"),
         (dict(motion="relative"), "accepted are 'absolute', 'residual', 'scaled'"),
         (dict(null_probability=1.5), "between 0 and 1"),
+        (dict(number_null_probability=-0.5), "between 0 and 1"),
         (dict(flow_std=(1.0, 0.0)), "positive"),
+        (dict(flow_std=(-1.0, 1.0)), "positive"),
         (dict(num_steps=0), "at least 1"),
     ],
 )
 def test_a_wrong_config_says_what_is_accepted(wrong, message):
     with pytest.raises(ValueError, match=message):
         replace(DiffusionConfig(), **wrong)
+
+
+def test_a_config_stays_as_it_was_checked():
+    config = DiffusionConfig()
+    with pytest.raises(FrozenInstanceError):
+        config.schedule = "sine"
+    assert config in {DiffusionConfig()}, "one like it is found"
+
+
+def test_a_network_is_what_can_be_called_and_knows_the_label_of_nothing():
+    assert isinstance(Recorder(), Denoiser) and not isinstance(torch.nn.Identity(), Denoiser)
 
 
 @pytest.mark.parametrize("num_steps", [1, 10, 50, 600])

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lfdm_lite.geometry import RandomTransform, beside, identity_grid, resize, sample_at, warp
+from lfdm_lite.geometry import RandomTransform, beside, identity_grid, in_float32, resize, sample_at, warp
 
 
 def random(*shape, seed=0):
@@ -76,6 +76,13 @@ def test_warp_names_both_sizes_when_they_differ():
         warp(torch.zeros(1, 3, 8, 8), torch.zeros(1, 2, 4, 4))
 
 
+def test_each_image_needs_a_flow_of_its_own():
+    with pytest.raises(ValueError, match="the same batch"):
+        warp(torch.zeros(2, 3, 4, 4), torch.zeros(1, 2, 4, 4))
+    with pytest.raises(ValueError, match="one flow per frame"):
+        warp(torch.zeros(1, 3, 5, 4, 4), torch.zeros(1, 2, 4, 4))
+
+
 def test_positions_stay_exact_under_autocast():
     image, flow = random(1, 3, 64, 64), torch.full((1, 2, 64, 64), 1.3 / 64)
     with torch.autocast("cpu", torch.bfloat16):
@@ -96,6 +103,17 @@ def test_resize_of_a_video_equals_resize_of_its_frames():
     torch.testing.assert_close(resize(video, 8)[:, :, 2], resize(video[:, :, 2], 8))
 
 
+def test_an_axis_that_shrinks_is_smoothed_whatever_the_other_does():
+    image = (torch.arange(32) % 8 == 0).float().expand(1, 2, 32, 32)  # each eighth pixel: looked up, hardly ever found
+    for across, size in [(image, (32, 4)), (image.mT, (4, 32)), (image, (64, 4)), (image.mT, (4, 64))]:
+        torch.testing.assert_close(resize(across, size), torch.full((1, 2, *size), 1 / 8), atol=0.05, rtol=0)
+
+
+def test_what_has_its_size_already_comes_back_itself():
+    for maps in (random(2, 3, 8, 6), random(2, 3, 4, 8, 6)):
+        assert resize(maps, (8, 6)) is maps
+
+
 def test_the_gradient_of_a_warp_is_the_slope_of_the_image():
     ramp = identity_grid(1, 8)[:1][None].clone()  # the value at x is x
     flow = torch.zeros(1, 2, 1, 8, requires_grad=True)
@@ -109,6 +127,23 @@ def test_the_random_transform_has_the_jacobian_that_autograd_finds():
     moved = transform(points)
     rows = [torch.autograd.grad(moved[..., i].sum(), points, retain_graph=True)[0] for i in range(2)]
     torch.testing.assert_close(transform.jacobian(points), torch.stack(rows, dim=2), atol=1e-5, rtol=1e-4)
+
+
+def test_a_transform_and_its_jacobian_stay_exact_under_autocast():
+    transform, points = RandomTransform(2, generator=torch.Generator().manual_seed(0)), 2 * random(2, 7, 2) - 1
+    for exact in (transform, transform.jacobian):
+        with torch.autocast("cpu", torch.bfloat16):
+            low = exact(points)
+        torch.testing.assert_close(low, exact(points), atol=1e-6, rtol=0)
+
+
+def test_a_function_outside_autocast_keeps_its_name_and_what_it_says():
+    assert in_float32(warp).__name__ == "warp" and in_float32(warp).__doc__ == warp.__doc__
+
+
+def test_the_spline_hangs_on_five_points_an_axis_from_edge_to_edge():
+    points = RandomTransform(1).control_points
+    assert {(x, y) for x, y in points.tolist()} == {(x / 2, y / 2) for x in range(-2, 3) for y in range(-2, 3)}
 
 
 def test_a_transform_without_spread_is_the_identity():
@@ -138,6 +173,22 @@ def test_a_position_that_is_no_number_harms_neither_memory_nor_its_neighbours(wr
     others[2, 3] = False
     torch.testing.assert_close(warped[..., others], features[..., others])
     assert features.grad.isfinite().all() and flow.grad[..., others].isfinite().all()
+
+
+def test_a_flow_without_end_reads_the_border_it_points_to():
+    image = torch.arange(5.0).expand(1, 1, 5, 5)
+    flow = torch.zeros(1, 2, 5, 5)
+    for far, border in [(float("inf"), 4.0), (-float("inf"), 0.0)]:
+        flow[:, 0] = far
+        torch.testing.assert_close(warp(image, flow), torch.full((1, 1, 5, 5), border))
+        torch.testing.assert_close(warp(image.mT, flow.flip(1)), torch.full((1, 1, 5, 5), border))
+
+
+def test_channels_lie_beside_one_another_where_pixels_do_not():
+    maps = torch.zeros(2, 8, 6, 6)
+    assert beside(maps.to(memory_format=torch.channels_last))
+    for order in (maps, maps.mT, maps[:, :1].to(memory_format=torch.channels_last), maps[..., :1, :1].contiguous()):
+        assert not beside(order)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

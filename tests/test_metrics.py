@@ -104,8 +104,10 @@ def test_ssim_equals_scikit_image(layout):
 def test_ssim_is_one_for_equal_clips_and_needs_room_for_its_window():
     clip = video()
     assert ssim(clip, clip).tolist() == pytest.approx([1, 1])
-    with pytest.raises(ValueError, match="smaller than the window of 11"):
-        ssim(clip[..., :8, :8], clip[..., :8, :8])
+    for h, w in [(8, 8), (10, 11), (11, 10)]:
+        with pytest.raises(ValueError, match=rf"images of \({h}, {w}\) pixels are smaller than the window of 11"):
+            ssim(clip[..., :h, :w], clip[..., :h, :w])
+    assert ssim(clip[..., :11, :11], clip[..., :11, :11]).tolist() == pytest.approx([1, 1])
 
 
 # ---------------------------------------------------------------- motion
@@ -131,6 +133,8 @@ def test_a_perfect_map_scores_one_its_opposite_zero_and_a_constant_one_half():
 def test_occlusion_auc_needs_hidden_and_visible_pixels():
     with pytest.raises(ValueError, match="0 pixels are hidden and 64 visible"):
         occlusion_auc(torch.rand(8, 8), torch.ones(8, 8))
+    with pytest.raises(ValueError, match="64 pixels are hidden and 0 visible"):
+        occlusion_auc(torch.rand(8, 8), torch.zeros(8, 8))
 
 
 def test_magnitude_of_a_constant_flow():
@@ -147,6 +151,21 @@ def test_pairwise_distance_compares_only_within_a_group():
     assert estimate.value == pytest.approx((1 + 3) / 2) and estimate.n == 4
     assert estimate.low <= estimate.value <= estimate.high
     assert pairwise_flow_distance(flow).value == pytest.approx(np.mean([1, 10, 13, 9, 12, 3]))
+
+
+def test_the_interval_of_a_distance_is_that_of_sets_drawn_anew():
+    """Each set is scored pair by pair; one without a pair of two clips says nothing new."""
+    motion, group = [0.0, 1.0, 4.0, 10.0, 13.0], [0, 0, 0, 1, 1]
+    flow = torch.tensor(motion).view(5, 1, 1, 1, 1) * torch.tensor([0.6, 0.8]).view(2, 1, 1, 1)
+    for clips in (5, 2):
+        whole = pairwise_flow_distance(flow[:clips], torch.tensor(group[:clips]), resamples=200)
+
+        def score(drawn, whole=whole):
+            gaps = [abs(motion[i] - motion[j]) for i in drawn for j in drawn if i != j and group[i] == group[j]]
+            return np.mean(gaps) if gaps else whole.value
+
+        assert (whole.low, whole.high) == pytest.approx(bootstrap(score, clips, resamples=200))
+    assert whole.low == whole.high == whole.value == pytest.approx(1)
 
 
 def test_equal_clips_have_no_diversity_and_single_clips_none_to_speak_of():

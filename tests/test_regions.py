@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -73,6 +74,23 @@ def test_the_gradient_agrees_with_finite_differences_away_from_degeneracy():
         assert abs(gradient[i, j].item() - numeric) < 5e-3 * max(1, abs(numeric))
 
 
+@pytest.mark.parametrize("how, soften", [({}, 1e-3), ({"soften": 0.1}, 0.1)])
+def test_the_gradient_of_the_angle_shrinks_by_the_softened_denominator(how, soften):
+    covariance = spd(0.7, 0.21, 0.2).requires_grad_()
+    frame = affine_frame(covariance, **how)
+    (gradient,) = torch.autograd.grad(torch.atan2(frame[1, 0], frame[0, 0]), covariance)
+    # With eigenvalues a > b, the first axis turns at (axis^T dC other) / (a - b).
+    c, s = math.cos(0.7), math.sin(0.7)
+    exact = torch.tensor([[-c * s, (c * c - s * s) / 2], [(c * c - s * s) / 2, c * s]]) / 0.01
+    torch.testing.assert_close(gradient, exact * 0.01**2 / (0.01**2 + soften * 0.41**2), rtol=1e-3, atol=1e-4)
+
+
+def test_a_matrix_times_its_inverse_is_one_in_every_place_of_a_batch():
+    matrix = torch.randn(3, 2, 2, 2, generator=torch.Generator().manual_seed(0)) + 3 * torch.eye(2)
+    torch.testing.assert_close(inverse_2x2(matrix) @ matrix, torch.eye(2).expand(3, 2, 2, 2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(inverse_2x2(matrix[0, 0]) @ matrix[0, 0], torch.eye(2), atol=1e-5, rtol=0)
+
+
 def test_heat_maps_sum_to_one_and_regions_keep_float32_under_autocast():
     predictor = RegionPredictor(4, 8, 2, 32, 2, 0.1).eval()
     with torch.autocast("cpu", torch.bfloat16):
@@ -85,3 +103,20 @@ def test_the_background_starts_at_rest():
     predictor = BackgroundPredictor(8, 2, 16, 2)
     motion = predictor(torch.rand(3, 3, 32, 32), torch.rand(3, 3, 32, 32))
     torch.testing.assert_close(motion, torch.eye(2, 3).expand(3, 2, 3))
+
+
+def test_the_background_moves_in_float32_under_autocast():
+    predictor = BackgroundPredictor(8, 2, 16, 2).eval()
+    torch.nn.init.normal_(predictor.to_affine.weight, generator=torch.Generator().manual_seed(0))
+    predictor.encoder = torch.nn.Sequential(torch.nn.Conv2d(6, 16, 1))  # whose answer differs by little in bfloat16
+    source, driving = torch.rand(2, 3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    with torch.autocast("cpu", torch.bfloat16):
+        low = predictor(source, driving)
+    assert low.dtype == torch.float32
+    torch.testing.assert_close(low, predictor(source, driving), atol=0.02, rtol=0.02)
+
+
+def test_the_backgrounds_channels_double_up_to_their_limit():
+    encoder = BackgroundPredictor(8, 5, 40, 1).encoder
+    kernels = [tuple(p.shape[1::-1]) for p in encoder.parameters() if p.ndim == 4]
+    assert kernels == [(6, 8), (8, 16), (16, 32), (32, 40), (40, 40)]

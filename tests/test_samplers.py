@@ -23,7 +23,9 @@ from lfdm_lite.samplers import (
     dpm_solver_step,
     dynamic_threshold,
     guided,
+    guided_until,
     sample,
+    sampling_path,
     timesteps,
 )
 
@@ -228,7 +230,9 @@ def test_halving_the_step_divides_the_error_by_two_to_the_order(sampler, order):
 def test_the_first_step_of_dpm_solver_is_ddim():
     x, x0 = torch.randn(2, 3, 4, generator=seeded()).double()
     eps = (x - 0.3**0.5 * x0) / 0.7**0.5
-    assert_close(dpm_solver_step(x, x0, None, 0.3, 0.6, None), ddim_step(x0, eps, 0.3, 0.6, 0.0, torch.zeros_like(x)))
+    once = ddim_step(x0, eps, 0.3, 0.6, 0.0, torch.zeros_like(x))
+    for before in [(None, None), (x0 + 1, None), (None, 0.1)]:  # an estimate of no known step says nothing
+        assert_close(dpm_solver_step(x, x0, before[0], 0.3, 0.6, before[1]), once)
 
 
 def test_ddim_with_eta_1_is_ddpm():
@@ -266,6 +270,21 @@ def test_the_seed_decides_the_sample(sampler):
     )
     assert_close(one, same, rtol=0, atol=0)
     assert (one - other).abs().max() > 1e-3
+    read = "".join(list(sampler))  # a name from elsewhere is the same name
+    again = sample(process(), any_network, (1, 6), sampler=read, steps=5, generator=seeded(1), progress=False)
+    assert_close(again, one, rtol=0, atol=0)
+
+
+def test_what_is_sampled_remembers_nothing_of_how():
+    weight = torch.ones((), requires_grad=True)
+    x = sample(process(), lambda x, t: weight * x, (1, 6), steps=3, progress=False)
+    assert not x.requires_grad
+
+
+def test_progress_is_shown_unless_it_is_not_wanted(capsys):
+    for how, shown in [({}, True), ({"progress": True}, True), ({"progress": False}, False)]:
+        sample(process(), any_network, (1, 2), steps=3, **how)
+        assert ("3/3" in capsys.readouterr().err) == shown
 
 
 def test_a_single_step_answers_the_networks_x0():
@@ -375,6 +394,25 @@ def test_guidance_in_the_first_steps_alone_costs_one_pass_in_the_others():
     for t, scale in zip(path, (3.0, 3.0, 1.0, 1.0), strict=True):
         step = torch.full((2,), t)
         assert_close(denoise(x, step), guided(Affine(), features, label, scale)(x, step))
+
+
+@pytest.mark.parametrize("parameterization", ["eps", "v"])
+@pytest.mark.parametrize("spacing", [1, 1.75])
+def test_guidance_counts_in_as_many_steps_as_asked(parameterization, spacing):
+    diffusion, asked = process(parameterization), dict(label=torch.tensor([1, 4]), features=torch.ones(2, 5, 2, 2))
+    way = dict(steps=4, spacing=spacing, generator=seeded(), progress=False)
+    for count in (1, 3, 4, 9):
+        network = Affine()
+        until = guided_until(diffusion, 4, count, spacing)
+        assert until == 0 if count >= 4 else until > 0
+        sample(diffusion, guided(network, **asked, guidance_scale=3.0, until=until), (2, 3, 4, 2, 2), **way)
+        assert network.batches == [4] * min(count, 4) + [2] * (4 - min(count, 4))
+
+
+def test_steps_are_even_unless_asked():
+    for spacing in ({}, {"spacing": 1}):
+        assert sampling_path(process(), 4, **spacing) == timesteps(1000, 4, **spacing) == [999, 749, 499, 249]
+        assert guided_until(process(), 4, 2, **spacing) == 749
 
 
 def test_what_cannot_be_sampled_is_refused():
