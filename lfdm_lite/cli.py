@@ -9,7 +9,8 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 
-from .commands.terminal import one_line, printable, say
+from .commands.terminal import one_line, say
+from .files.reading import printable
 
 OVERVIEW = """\
 usage: lfdm COMMAND [OPTIONS]

@@ -16,6 +16,7 @@ import torch
 
 from lfdm_lite.course import confinement, marking
 from lfdm_lite.course.__main__ import Grade, notebooks
+from lfdm_lite.course.__main__ import main as course_main
 from lfdm_lite.course.checks import hold
 from lfdm_lite.course.confinement import Limits
 from lfdm_lite.course.marking import Examiner, Mark, mark_all
@@ -232,12 +233,57 @@ def test_cells_of_ones_own_and_lines_for_the_notebook_are_run_or_left_out(shifts
     assert marks(shifts, {"own": ANSWER.format(RIGHT)}, before=mine)["own"].points == 3
 
 
-@pytest.mark.parametrize("text", ["", "not json", "[]", '{"cells": 3}', '{"cells": [1]}'])
+DEEP = pytest.param('{"cells":' + "[" * 30_000 + "]" * 30_000 + "}", id="deeper than a parser's stack")
+
+
+@pytest.mark.parametrize("text", ["", "not json", "[]", '{"cells": 3}', '{"cells": [1]}', DEEP])
 def test_what_is_no_notebook_gets_a_mark_of_nothing_with_the_reason(shifts, tmp_path, text):
     (tmp_path / "broken.ipynb").write_text(text)
     (mark,) = mark_all(read_set(shifts), [tmp_path / "broken.ipynb"])
     assert mark.points == 0 and "broken.ipynb is no notebook" in mark.refused
     assert mark.for_gradescope()["score"] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_among_submissions_is_not_waited_for(shifts, tmp_path):
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    (mark,) = mark_all(read_set(shifts), [tmp_path / "pipe.ipynb"])
+    assert mark.points == 0 and "pipe, socket or device" in mark.refused
+
+
+def command(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
+    """Exit status, stdout and stderr of `python -m lfdm_lite.course`."""
+    monkeypatch.setattr("sys.argv", ["course", *map(str, arguments)])
+    try:
+        course_main()
+        code = 0
+    except SystemExit as ended:
+        code = ended.code
+    return (code, *capsys.readouterr())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--workers", "0"], "expected numbers above 0"),
+        (["--seconds", "nan"], "expected numbers above 0"),
+        (["--megabytes", "-1"], "expected numbers above 0"),
+        (["nowhere"], "nowhere is not there"),
+        (["--out", "taken"], "File exists: 'taken'"),
+    ],
+)
+def test_a_mistake_of_who_marks_is_one_line_and_no_marks(shifts, tmp_path, monkeypatch, capsys, more, message):
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("a file")
+    code, out, err = command(monkeypatch, capsys, "grade", shifts, write(Path("in/ann.ipynb"), ""), *more)
+    assert (code, out) == (2, "") and err.startswith("error: ") and message in err and err.count("\n") == 1
+    assert not Path("out").exists()
+
+
+def test_what_students_name_and_answer_moves_no_cursor(shifts, tmp_path, monkeypatch, capsys):
+    paper = write(tmp_path / "in" / "a\x1b[31mnn.ipynb", body("raise ValueError('red \\x1b[31m')"))
+    code, out, _ = command(monkeypatch, capsys, "grade", shifts, paper, "--out", tmp_path / "marks")
+    assert code == 0 and "a\\u001b[31mnn: 0 of 3 points" in out and "ValueError: red " in out and "\x1b" not in out
 
 
 def test_a_missing_answer_cell_is_named(shifts, tmp_path):

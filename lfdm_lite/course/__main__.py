@@ -12,6 +12,7 @@ import tyro
 from tyro.conf import Positional, arg
 
 from ..files.atomic import write_json
+from ..files.reading import printable
 from .confinement import Limits
 from .marking import Mark, mark_all
 from .release import find_sets, make_course
@@ -54,6 +55,8 @@ class Grade:
     """Memory that it may take beyond what all share."""
 
     def run(self) -> None:
+        if not (self.workers >= 1 and self.seconds > 0 and self.megabytes >= 1):
+            raise SetError("--workers, --seconds and --megabytes: expected numbers above 0")
         problem_set = read_set(self.problem_set)
         found = [path for given in self.submissions for path in notebooks(given)]
         if not found:
@@ -63,7 +66,7 @@ class Grade:
         self.out.mkdir(parents=True, exist_ok=True)
         for name, mark in zip(names, mark_all(problem_set, found, limits, self.workers), strict=True):
             mark = replace(mark, submission=name)
-            print("\n".join(mark.lines()), flush=True)
+            print(printable("\n".join(mark.lines())), flush=True)
             write_json(self.out / f"{name}.json", form(mark, self.gradescope))
 
 
@@ -74,6 +77,8 @@ def form(mark: Mark, gradescope: bool) -> dict[str, Any]:
 
 def notebooks(given: Path) -> list[Path]:
     """Of a folder and those below, or the file itself."""
+    if not given.exists():
+        raise SetError(f"{given} is not there; expected a notebook, or a folder of them")
     if given.is_dir():
         return sorted(path for path in given.rglob("*.ipynb") if ".ipynb_checkpoints" not in path.parts)
     return [given]
@@ -96,7 +101,8 @@ def main() -> None:
     try:
         command.run()
     except (SetError, OSError) as error:
-        sys.exit(f"error: {error}")
+        print(printable(f"error: {error}"), file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..files.reading import regular_file
+
 Cell = dict[str, Any]
 
 
@@ -58,6 +60,7 @@ def read_cells(path: Path) -> tuple[Cell, ...]:
     """
     import jupytext
 
+    regular_file(path, "a notebook", error=SetError)  # a pipe among submissions would be waited for
     try:
         notebook = jupytext.read(path) if path.suffix == ".py" else json.loads(path.read_text(encoding="utf-8"))
         cells = notebook["cells"]
@@ -67,7 +70,7 @@ def read_cells(path: Path) -> tuple[Cell, ...]:
         )
     except OSError as error:
         raise SetError(f"{path} cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise SetError(f"{path.name} is no notebook: expected JSON with cells, as Jupyter saves it") from None
     return found
 

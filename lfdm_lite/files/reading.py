@@ -8,6 +8,7 @@ import math
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 MAX_JSON = 16_000_000  # bytes of a JSON file; the largest that the project writes has 1 MB
 MAX_NESTING = 40  # objects and lists within one another in it
 MAX_DIGITS = 20  # of a whole number in it: those of 64 bits
+DIRECTIONS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")  # let a text read in another order
 
 
 class CheckpointError(ValueError):
@@ -114,6 +116,18 @@ def _check_nesting(values: Any, depth: int = 1) -> None:
     for value in values.values() if isinstance(values, dict) else values if isinstance(values, list) else ():
         if isinstance(value, dict | list):
             _check_nesting(value, depth + 1)
+
+
+def printable(text: str) -> str:
+    """The text with control characters as escapes, all but tab and new line: a terminal would obey them."""
+    return "".join(f"\\u{ord(c):04x}" if is_control(c) else c for c in text)
+
+
+def is_control(c: str) -> bool:
+    """Whether a terminal does something at a character other than showing it."""
+    if c in "\t\n":
+        return False
+    return unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or unicodedata.bidirectional(c) in DIRECTIONS
 
 
 def shown(value: Any, most: int = 80) -> str:

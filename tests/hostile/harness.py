@@ -32,6 +32,7 @@ except ImportError:  # memory is not watched then
 ROOT = Path(__file__).parents[2]
 MEMORY = 1.5e9  # bytes that a command may take above what it takes to import the library
 LINES, LENGTH = 2, 800  # of what a command says on stderr, and characters of each line
+BEGINS = {"cli": "lfdm: error: ", "course": "error: "}  # the line that says what was wrong, of each program
 UNIFORM = "is of one colour"
 GLANCE = 0.02  # seconds between two looks at a command that runs
 
@@ -149,7 +150,7 @@ class Shell:
 
     def run(self, sample: Sample, arguments: list[str], folder: Path, said: Path) -> Ending:
         said.mkdir(parents=True)
-        lfdm = [sys.executable, "-P", "-m", "lfdm_lite.cli"]  # -P as the installed `lfdm`: not what lies in the folder
+        lfdm = [sys.executable, "-P", "-m", f"lfdm_lite.{sample.program}"]  # -P as the installed one: not the folder's
         line = (
             shlex.join([*lfdm, *arguments]) + f" >{shlex.quote(str(said / 'out'))} 2>{shlex.quote(str(said / 'err'))}"
         )
@@ -207,7 +208,7 @@ def judge(sample: Sample, folder: Path, run: Callable[[list[str]], Ending]) -> l
     before = snapshot(folder)
     ending = run(sample.arguments)
     after = snapshot(folder)
-    found = manners(ending, sample.codes) + changes(before, after, sample, ending.code == 0)
+    found = manners(ending, sample.codes, BEGINS[sample.program]) + changes(before, after, sample, ending.code == 0)
     found += [f"{name} appeared: something of the input was run" for name in sample.absent if name in after]
     for name, text in sample.kept.items():
         if name not in after or text not in (folder / name).read_text(encoding="utf-8", errors="replace"):
@@ -225,8 +226,8 @@ def judge(sample: Sample, folder: Path, run: Callable[[list[str]], Ending]) -> l
     return found
 
 
-def manners(ending: Ending, codes: tuple[int, ...]) -> list[str]:
-    """What is wrong with exit code and words."""
+def manners(ending: Ending, codes: tuple[int, ...], begins: str) -> list[str]:
+    """What is wrong with exit code and words; `begins` the line that says what was given and is not accepted."""
     if ending.stopped:
         return [ending.stopped]
     found = []
@@ -238,8 +239,8 @@ def manners(ending: Ending, codes: tuple[int, ...]) -> list[str]:
     elif len(lines) > LINES:
         found.append(f"{len(lines)} lines on stderr, the last: {lines[-1]}")
     found += [f"a line of {len(line)} characters: {line[:80]} ..." for line in lines if len(line) > LENGTH]
-    if ending.code == 2 and not any(line.startswith("lfdm: error: ") for line in lines):
-        found.append(f"exit code 2 without a line that begins with 'lfdm: error: ': {ending.err!r}")
+    if ending.code == 2 and not any(line.startswith(begins) for line in lines):
+        found.append(f"exit code 2 without a line that begins with {begins!r}: {ending.err!r}")
     if odd := set(re.findall(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", ending.err + ending.out)):
         found.append(f"control characters reach the terminal: {sorted(odd)}")
     return found

@@ -23,6 +23,7 @@ class Sample:
     uniform: bool = False  # what is given has one colour, and so may the result
     limits: dict[str, Any] = field(default_factory=dict)  # "module:NAME" of the library → a lower one for this sample
     environment: dict[str, str] = field(default_factory=dict)
+    program: str = "cli"  # of the library; another than `lfdm` runs through a shell
     seconds: float = 60.0  # how long it may take; less where a mistake would wait for ever
 
 

@@ -45,6 +45,8 @@ class Session:
         sample = KINDS[name_of(number)](random.Random(number), place)
         if sample.limits or any("\0" in word for word in sample.arguments):
             runner = self.server  # neither can be handed to another process
+        elif sample.program != "cli":
+            runner = self.shell
         said = (self.folder / "said" / f"{number}.{turn}" for turn in range(9))
         found = judge(sample, place.folder, lambda words: runner.run(sample, words, place.folder, next(said)))
         clear(place.folder)

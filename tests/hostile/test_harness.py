@@ -76,6 +76,8 @@ def test_a_line_without_an_end_and_one_that_says_nothing_are_caught(folder):
     assert "a line of 5000 characters" in judged(folder, nothing, 2, REFUSED.ljust(5000, "x"))
     assert "without a line that begins with" in judged(folder, nothing, 2, "")
     assert "without a line that begins with" in judged(folder, nothing, 2, "KeyError")
+    assert "without a line that begins with" in judged(folder, nothing, 2, "error: no picture")
+    assert not judged(folder, nothing, 2, "error: no set", program="course")
 
 
 @pytest.mark.parametrize("code", ["\x1b[31m", "\x07", "\x9b", "\x08", "\x00"])

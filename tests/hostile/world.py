@@ -1,4 +1,4 @@
-"""What samples break: a small model with its judge, pictures, films with their flow, a run that was interrupted.
+"""What samples break: a small model with its judge, with fast networks, pictures, films with flow, an interrupted run.
 
 Everything is made by the project itself, in seconds; the networks have learnt nothing.
 """
@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 LABELS = ("anger", "disgust", "fear", "happiness", "sadness", "surprise")
+FEW = "train few-steps --preset tiny --checkpoint model --steps 1 --cache-folder drawn"
 EXPORT = "data export faces --clips 4 --size 32 --num-frames 4"
 
 
@@ -25,6 +26,8 @@ def build(folder: Path) -> None:
         f"{EXPORT} --flow kitti --out kitti",
         "train judge --preset tiny --out run --steps 2 --save-every 1",
         "train autoencoder --preset tiny --out ae --steps 1",
+        f"{FEW} --out fast",
+        f"{FEW} --out kept --kept 2000",
     ]
     for command in commands:
         if main(command.split()) != 0:
@@ -32,6 +35,8 @@ def build(folder: Path) -> None:
     for name in ("config.json", "model.safetensors", "recipe.json"):
         (folder / "model" / "judge").mkdir(exist_ok=True)
         shutil.copy(folder / "run" / name, folder / "model" / "judge" / name)
+    for part in ("fast", "kept"):
+        shutil.rmtree(folder / part / "checkpoints")  # large, and broken of other runs
     for part in ("flo", "kitti"):
         (folder / part / "clips.csv").unlink()
     shutil.copytree(folder / "films", folder / "plain", ignore=shutil.ignore_patterns("*.csv", "*.json", "*.npz"))
