@@ -28,7 +28,15 @@ def code_only(tree: ast.AST) -> str:
             node.returns = None
         if isinstance(node, ast.arg):
             node.annotation = None
-    return ast.dump(tree)
+    return told(tree)
+
+
+def told(part: object) -> str:
+    """A tree as text, the same in every version of Python: `ast.dump` shows empty fields in 3.11 and not in 3.13."""
+    if isinstance(part, ast.AST):
+        fields = (f"{name}={told(value)}" for name, value in ast.iter_fields(part) if value not in (None, []))
+        return f"{type(part).__name__}({', '.join(fields)})"
+    return f"[{', '.join(map(told, part))}]" if isinstance(part, list) else repr(part)
 
 
 def fingerprint(source: str) -> str:
