@@ -66,13 +66,13 @@ def exceeded(table: list[Row], usual: float | None = None) -> list[Row]:
     return [*(row for row in parts if row.taken > 1.5 * slower * row.allowed), *[whole] * (whole.taken > whole.allowed)]
 
 
-def on_this_processor(table: list[Row], without_avx512: float = 1.0) -> list[Row]:
-    """The table, whose sum may be `without_avx512` times as large where the processor lacks these instructions."""
+def on_this_processor(table: list[Row], without_bf16: float = 1.0) -> list[Row]:
+    """The table, whose sum may be `without_bf16` times as large where the processor has no AVX-512 for bfloat16."""
     import torch
 
-    if torch.backends.cpu.get_cpu_capability().startswith("AVX512"):
+    if torch.cpu._is_avx512_bf16_supported():
         return table
-    return [*table[:-1], table[-1]._replace(allowed=round(table[-1].allowed * without_avx512, 1))]
+    return [*table[:-1], table[-1]._replace(allowed=round(table[-1].allowed * without_bf16, 1))]
 
 
 def minutes(notes: Path = NOTES) -> dict[str, float]:
@@ -125,7 +125,7 @@ def main() -> int:
     """Print all tables; 1 where a row is exceeded."""
     too_much = []
     for table, amounts in taken().items():
-        made = on_this_processor(rows(table, amounts), TABLES[table].get("without_avx512", 1.0))
+        made = on_this_processor(rows(table, amounts), TABLES[table].get("without_bf16", 1.0))
         digits = 1 if table in UNITS else 0
         print(f"\n{UNITS.get(table, table + ' of the library'):40} {'allowed':>8} {'taken':>8}")
         for row in made:
