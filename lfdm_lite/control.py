@@ -175,7 +175,7 @@ def composed(
 def exaggerated(plain: Denoise, asked: Denoise, weight: float | int) -> Denoise:
     """The denoiser `eps + w (eps_asked - eps)`: what a wish changes, w times as far, all else as it is without.
 
-    Both are of one picture, from `samplers.guided` for instance, and `asked` is told one thing more.
+    Both are of one picture, as from `samplers.guided`, and `asked` is told one thing more. ValueError: w is not finite.
     Source: Brooks et al. 2023, InstructPix2Pix, where two conditions have a weight each.
     """
     if not math.isfinite(weight):

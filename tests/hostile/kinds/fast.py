@@ -6,6 +6,19 @@ from .options import NUMBERS
 FEW = "train few-steps --preset tiny --steps 1 --cache-folder drawn --out new"
 
 
+def in_its_own_steps(arguments: list[str]) -> list[str]:
+    """The command without a number of steps."""
+    return [word for word in arguments if word not in ("--steps", "1")]
+
+
+def odd_number(rng, place, options: str) -> str:
+    """One of the options with an odd value, but for those that are only slow; the model and its clips lie there."""
+    place.give("model")
+    place.give("drawn")
+    value = rng.choice([number for number in NUMBERS if number not in ("1_000", "9" * 40, "1e30")])
+    return f"--{rng.choice(words(options))}={value}"
+
+
 def broken(rng, place) -> str:
     """A model's folder whose fast network, whole or as a change, has met with something."""
     name = rng.choice(["fast", "kept"])
@@ -29,7 +42,7 @@ def fast_network_that_is_damaged(rng, place):
     """Insisted on, it is named; else the long way is taken."""
     name = broken(rng, place)
     more = ["--fast"] if rng.random() < 0.5 else []
-    arguments = [word for word in generate(place, *more, model=name) if word not in ("--steps", "1")]
+    arguments = in_its_own_steps(generate(place, *more, model=name))
     return Sample(arguments, ("out.gif",))
 
 
@@ -44,7 +57,7 @@ def fast_network_of_another_model(rng, place):
     """What taught it are other weights than stand above it: insisted on, it is refused."""
     name = rng.choice([place.give("fast"), place.give("kept")]).name
     edit_json(place / name / "fast/config.json", lambda values: values | {"teacher": "0" * 64})
-    arguments = [word for word in generate(place, model=name) if word not in ("--steps", "1")]
+    arguments = in_its_own_steps(generate(place, model=name))
     return Sample([*arguments, "--fast"], ("out.gif",), (2,))
 
 
@@ -57,28 +70,22 @@ def steps_that_a_fast_network_does_not_take(rng, place):
         given = rng.choice([option for option in odd if "mix" not in option])
         command = words(f"evaluate {name} --stage two --clips 2 --fast --quiet --out f.json {given}")
         return Sample(command, ("f.json",), (2,))
-    arguments = [word for word in generate(place, "--fast", model=name) if word not in ("--steps", "1")]
+    arguments = in_its_own_steps(generate(place, "--fast", model=name))
     return Sample([*arguments, rng.choice(odd)], ("out.gif",), (2,))
 
 
 @kind
 def number_of_a_few_steps_that_is_odd(rng, place):
-    place.give("model")
-    place.give("drawn")
-    option = "--" + rng.choice(words("student-steps teacher-steps kept batch-size learning-rate data.size ema warmup"))
-    value = rng.choice([number for number in NUMBERS if number not in ("1_000", "9" * 40, "1e30")])
-    given = rng.choice([f"{option}={value}", "--scales 3 1", "--scales nan 2", "--scales -1 1", "--student-steps 3"])
+    odd = odd_number(rng, place, "student-steps teacher-steps kept batch-size learning-rate data.size ema warmup")
+    given = rng.choice([odd, "--scales 3 1", "--scales nan 2", "--scales -1 1", "--student-steps 3"])
     return Sample([*words(f"{FEW} --checkpoint model"), *words(given)], ("new", "drawn"))
 
 
 @kind
 def number_of_a_decoder_that_is_odd(rng, place):
-    place.give("model")
-    place.give("drawn")
-    option = "--" + rng.choice(words("from-rest gradient-weight batch-size learning-rate data.size ema weight-decay"))
-    value = rng.choice([number for number in NUMBERS if number not in ("1_000", "9" * 40, "1e30")])
+    odd = odd_number(rng, place, "from-rest gradient-weight batch-size learning-rate data.size ema weight-decay")
     command = "train decoder --preset tiny --checkpoint model --steps 1 --cache-folder drawn --out new"
-    return Sample([*words(command), f"{option}={value}"], ("new", "drawn"))
+    return Sample([*words(command), odd], ("new", "drawn"))
 
 
 @kind
