@@ -67,6 +67,14 @@ def newest(session: nox.Session) -> None:
     session.run("pytest", "--nbval-lax", "chapters")
 
 
+@nox.session(python="3.11")
+def older_processor(session: nox.Session) -> None:
+    """Chapters as on a processor that has AVX2 and nothing newer, whose sums end otherwise in the last digit."""
+    session.install("-c", "constraints.txt", "-e", ".[all]")
+    older = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    session.run("pytest", "-n", "2", "--nbval", "--solutions", "chapters", *session.posargs, env=ONE_THREAD | older)
+
+
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict, over the whole library."""

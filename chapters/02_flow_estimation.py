@@ -1350,7 +1350,7 @@ print("from a strip of 6 pixels to one of 8, the error falls for", ", ".join(few
 # Numbers say how much; turn the dials to see what. Where the assumption holds you see the best of the five values,
 # where it does not the last one.
 
-# %% book={"picture": {"largest": 255, "mean": 4, "why": "where a method is beyond its reach, rounding decides: another processor, another flow"}}
+# %% book={"picture": {"largest": 255, "mean": 8, "why": "where a method is beyond its reach, rounding decides: another processor, another flow"}}
 def place_of(assumption: str, holds: str) -> int:
     return 4 if holds == "no" else 2 if assumption == "light" else 0
 
