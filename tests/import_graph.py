@@ -30,9 +30,8 @@ STOREYS = (
     ("evaluation",),
     ("official", "baselines"),
     ("training",),
-    ("course",),
     ("commands",),
-    ("cli",),
+    ("course", "cli"),
 )
 STOREY = {room: height for height, rooms in enumerate(STOREYS) for room in rooms}
 

@@ -262,6 +262,13 @@ def command(monkeypatch, capsys, *arguments) -> tuple[int, str, str]:
     return (code, *capsys.readouterr())
 
 
+@pytest.mark.parametrize("more, message", [(["--seconds", "0"], "expected 1 or more"), (["x"], "one word too many")])
+def test_a_course_is_not_made_with_what_it_cannot_use(tmp_path, monkeypatch, capsys, more, message):
+    code, out, err = command(monkeypatch, capsys, "release", "--out", tmp_path / "course", *more)
+    assert (code, out) == (2, "") and err.startswith("error: ") and message in err and err.count("\n") == 1
+    assert not (tmp_path / "course").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -185,8 +185,7 @@ def sentence(event: Any, options: type | Mapping[str, type], arguments: list[str
 def surplus(words: list[str], options: type | Mapping[str, type], arguments: list[str]) -> str:
     """What to say of words that are no options, or too many."""
     if isinstance(options, Mapping):
-        known = ", ".join(options)
-        first = arguments[0]
+        known, first = ", ".join(options), arguments[0]
         return (
             f"one of these must come first: {known}" if first.startswith("-") else f"{first!r} is not one of: {known}"
         )

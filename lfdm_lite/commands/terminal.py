@@ -14,5 +14,5 @@ def say(*lines: Any, error: bool = False) -> None:
 
 def one_line(text: str, most: int = 500) -> str:
     """A text as one line of at most `most` characters."""
-    line = " ".join(text.split())
+    line = " ".join(printable(text).split())
     return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -3,14 +3,13 @@
 import json
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
 from tyro.conf import Positional, arg
 
+from ..commands.common import UsageError, parse
 from ..files.atomic import write_json
 from ..files.reading import printable
 from .confinement import Limits
@@ -31,6 +30,8 @@ class Release:
     """That a cell may take when nbgrader marks."""
 
     def run(self) -> None:
+        if self.seconds < 1:
+            raise SetError(f"--seconds {self.seconds}: expected 1 or more")
         for path in make_course(self.out, find_sets(self.sets), seconds=self.seconds):
             print(f"to be handed out: {path}")
 
@@ -96,11 +97,9 @@ def names_of(paths: list[Path]) -> list[str]:
 
 
 def main() -> None:
-    commands: dict[str, Callable[..., Any]] = {"release": Release, "grade": Grade}
-    command = tyro.extras.subcommand_cli_from_dict(commands, prog="python -m lfdm_lite.course")
     try:
-        command.run()
-    except (SetError, OSError) as error:
+        parse({"release": Release, "grade": Grade}, "python -m lfdm_lite.course", sys.argv[1:]).run()
+    except (SetError, UsageError, OSError) as error:
         print(printable(f"error: {error}"), file=sys.stderr)
         sys.exit(2)
 

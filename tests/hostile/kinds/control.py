@@ -46,7 +46,6 @@ def wishes_that_do_not_go_together(rng, place):
         ["--mix=fear=0.5,anger=0.5", "--guided-steps=1"], ["--mix=fear=0.5,anger=0.5", "--fast"],
         ["--turn=0.1", "--strength=1"], ["--num-frames=2", "--onset=3"], ["--only=mouth", "--strength=2"],
         ["--steps=2", "--guided-steps=3"], ["--fast"], ["--duration=0", "--onset=0"],
-        ["--sampler=ddpm", "--spacing=2"],
     ]  # fmt: skip
     more = rng.choice(odd)
     arguments = generate(place, *more)
