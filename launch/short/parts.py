@@ -191,7 +191,7 @@ def evaluate(ask: Ask, tell: Tell) -> None:
         write_json(Path(task["out"]) / "metrics.json", {"clips": count, "figures": figures, "tables": tables})
         tell(measured=count, seconds=took)
         film = Path(task["out"]) / "clips.gif"
-        if judge and not film.exists():
+        if read_json(model / "config.json")["kind"] != KIND and not film.exists():
             show(model, clips, film, options.device, task["max_bytes"])
         if time.time() + took * options.clips / count * 1.2 > task["until"]:
             break
