@@ -22,7 +22,7 @@ export OMP_WAIT_POLICY ?= PASSIVE
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test env lint unit assignments pairs notebooks site-assets book pdf serve lab badges reference times wheels findings run-notebooks clean
+.PHONY: help demo test env lint unit assignments promises pairs notebooks site-assets book pdf serve lab badges reference times wheels findings run-notebooks clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -53,6 +53,10 @@ unit: $(ENV) ## tests of the library and of the repository, and HOSTILE=150 brok
 assignments: $(ENV) ## problem sets: right and wrong answers are marked, a course is handed out and comes back
 	OMP_NUM_THREADS=1 $(TOOK) assignments $(PY) -m pytest -n $(WORKERS) --dist loadfile -m assignments \
 		$$(grep -l 'mark\.assignments' tests/test_*.py)
+
+promises: $(ENV) ## by itself, every test that the page of promises names
+	OMP_NUM_THREADS=1 $(PY) -m pytest -q -n $(WORKERS) --dist loadfile --durations 5 \
+		$$(grep -oE '[a-z_/]+\.py::test_\w+' chapters/promises.md | sort -u | sed 's|^|tests/|')
 
 pairs: $(ENV) ## do notebooks and their .py say the same?
 	$(PY) -m pytest tests/test_house.py -k pair

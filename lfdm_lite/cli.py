@@ -4,7 +4,9 @@ Here: which command runs, and what becomes of its errors. What the commands do i
 """
 
 import contextlib
+import errno
 import os
+import re
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -35,7 +37,8 @@ Latent flow diffusion: an image and a label become a video.
 """
 
 MESSAGE_PREFIX = "lfdm: error: "
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "dataloader worker")  # what torch 2.13's RuntimeErrors say
+# What torch, oneDNN and the loader of libraries say, and torch of a process that the system has killed.
+OUT_OF_MEMORY = "out of memory|allocate memory|create a primitive|map segment|new thread|dataloader worker"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -115,7 +118,10 @@ def describe(error: Exception) -> tuple[int, str]:
 
         name = error.name.partition(".")[0]
         return 2, f"this needs the package {name!r}, which is not installed: {advice(name)}"
-    if isinstance(error, MemoryError) or any(words in text.lower() for words in OUT_OF_MEMORY):
+    behind: list[BaseException] = [error]
+    while cause := behind[-1].__context__:  # a file that finds no room in memory was maybe taken for a damaged one
+        behind.append(cause)
+    if isinstance(error, MemoryError) or any(map(lacks_memory, behind)):
         return 2, "there is not enough memory for this; smaller pictures, or fewer frames, clips or processes need less"
     if isinstance(error, OSError) and error.filename is not None:
         return 2, f"{error.filename}: {error.strerror}"
@@ -124,6 +130,13 @@ def describe(error: Exception) -> tuple[int, str]:
         return 2, text or kind
     how = "a fault of lfdm's own; LFDM_DEBUG=1 in the environment shows where it happened, for a report"
     return 1, f"{kind}: {one_line(text, 300)} ({how})"
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether its text says so; in that of some kinds names stand that somebody chose."""
+    if isinstance(error, OSError | ValueError):
+        return getattr(error, "errno", None) == errno.ENOMEM or str(error) == "quantization error"
+    return re.search(OUT_OF_MEMORY, str(error), re.IGNORECASE) is not None
 
 
 if __name__ == "__main__":

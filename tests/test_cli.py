@@ -1,6 +1,7 @@
 """The `lfdm` command: what it writes, and how it says what is wrong."""
 
 import csv
+import errno
 import json
 import os
 import shutil
@@ -317,13 +318,39 @@ def test_a_bug_of_ours_is_one_line_that_tells_how_to_see_more(monkeypatch, capsy
         main(["generate", "face.png", "--label", "fear", *QUICK])
 
 
-@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: ...")])
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: ..."),
+        RuntimeError("could not create a primitive"),
+        RuntimeError("can't start new thread"),
+        ImportError("libx264.so: failed to map segment from shared object"),
+        ValueError("quantization error"),
+        OSError(errno.ENOMEM, "Cannot allocate memory", "face.png"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 def test_too_little_memory_is_said_as_such(monkeypatch, capsys, error):
     def fail(*_, **__):
         raise error
 
     monkeypatch.setattr("lfdm_lite.pipeline.LFDM.generate", fail)
     assert "not enough memory" in fails(capsys, "generate", "face.png", "--label", "fear")
+
+
+def test_a_file_that_finds_no_room_in_memory_is_not_called_damaged(monkeypatch, capsys):
+    def fail(*_, **__):
+        raise RuntimeError("unable to mmap 11935990 bytes: Cannot allocate memory (12)")
+
+    monkeypatch.setattr("safetensors.torch.load_file", fail)
+    said = fails(capsys, "generate", "face.png", "--label", "fear")
+    assert "not enough memory" in said and "damaged" not in said
+
+
+@pytest.mark.parametrize("name", ["out of memory.png", "new thread.png", "quantization error"])
+def test_words_in_a_name_are_not_taken_for_too_little_memory(capsys, name):
+    assert name in fails(capsys, "generate", name, "--label", "fear")
 
 
 def test_a_long_message_is_cut(monkeypatch, capsys):

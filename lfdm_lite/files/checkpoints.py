@@ -96,10 +96,7 @@ def to_store(module: nn.Module, dtype: torch.dtype | None, where: Any) -> dict[s
     state = module.state_dict()
     parameters = {name for name, _ in module.named_parameters(remove_duplicate=False)}
     tensors = {
-        plain: state[name]
-        .detach()
-        .to(dtype=dtype if name in parameters else None, device="cpu", copy=True)
-        .contiguous()
+        plain: state[name].detach().to("cpu", dtype if name in parameters else None, copy=True).contiguous()
         for plain, name in plain_names(state, where).items()
     }
     check_finite(tensors, f"not saved to {where}")

@@ -76,8 +76,7 @@ def write_kitti_flow(path: str | Path, flow: Float[Tensor, "2 h w"]) -> None:
         MediaError: another suffix, or a folder that cannot be written to.
         ValueError: motion by 512 pixels or more, which the format cannot hold.
     """
-    av = need("av")
-    path = place(path, ".png")
+    av, path = need("av"), place(path, ".png")
     pixels = in_pixels(flow[None])[0].permute(1, 2, 0).detach().cpu().numpy()
     known = np.isfinite(pixels).all(-1)
     steps = np.rint(np.where(known[..., None], pixels, 0).astype(np.float64) * UNIT) + ZERO
@@ -99,8 +98,7 @@ def read_kitti_flow(path: str | Path) -> Float[Tensor, "2 h w"]:
     Raises:
         MediaError: no such file, no picture, or one that has not three channels of 16 bits.
     """
-    av = need("av")
-    path = Path(path)
+    av, path = need("av"), Path(path)
     check_file(path, ACCEPTED_FLOW)
     head = _head(path, 26)
     if head[:8] != b"\x89PNG\r\n\x1a\n" or len(head) < 26:

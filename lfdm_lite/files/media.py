@@ -141,8 +141,7 @@ def write_gif(path: str | Path, video: Float[Tensor, "3 t h w"], fps: Rate = 8, 
         MediaError: a suffix other than .gif, or a folder that cannot be written to.
         ValueError: impossible `fps` or `scale`, or no frames.
     """
-    path = place(path, ".gif")
-    clip = _magnified(video, fps, scale)
+    path, clip = place(path, ".gif"), _magnified(video, fps, scale)
     check_rate(path, fps)
     data = gifs.encode_gif(clip, fps)
     write_whole(path, lambda temporary: temporary.write_bytes(data))

@@ -153,11 +153,7 @@ def _moving(name: str) -> Preset:
     stage_one, stage_two = AutoencoderRun(data=data), DiffusionRun(data=data)
     return Preset(
         replace(stage_one, optim=replace(stage_one.optim, steps=10000)),
-        replace(
-            stage_two,
-            unet=replace(stage_two.unet, num_labels=labels),
-            optim=replace(stage_two.optim, steps=4000),
-        ),
+        replace(stage_two, unet=replace(stage_two.unet, num_labels=labels), optim=replace(stage_two.optim, steps=4000)),
         JudgeRun(
             model=VideoClassifierConfig(num_labels=labels),
             data=data,

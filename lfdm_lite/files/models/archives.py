@@ -127,22 +127,24 @@ def _download(archive: Archive) -> bytes:
         except HTTPException as error:
             tried.append(f"no answer of HTTP: {one_line(error)}")
         else:
-            if hashlib.sha256(content).hexdigest() == archive.sha256:
+            if content is not None and hashlib.sha256(content).hexdigest() == archive.sha256:
                 return content
-            tried.append("what came has another checksum" if content else "the index does not list it")
+            came, size = len(content or b""), archive.size
+            other = "what came has another checksum" if came >= size else f"it ends after {came} of {size} bytes"
+            tried.append("the index does not list it" if content is None else other)
     why = "; ".join(tried) or "pip has no index"
     raise CheckpointError(f"{archive.name} could not be fetched ({why}); {archive.by_hand}")
 
 
-def _from_index(archive: Archive, page: str, certificates: str | None) -> bytes:
-    """What a project's page links to as the archive; b"" if it does not."""
+def _from_index(archive: Archive, page: str, certificates: str | None) -> bytes | None:
+    """What a project's page links to as the archive; None if it does not."""
     page, login = _without_login(page)
     with _opened(page, login, certificates) as answer:
         links = re.findall(r"""href\s*=\s*["']([^"']+)["']""", answer.read(archive.size).decode("utf-8", "replace"))
     links = [urljoin(page, html.unescape(link)) for link in links]
     link = next((link for link in links if unquote(urlsplit(link).path).endswith(f"/{archive.name}")), None)
     if link is None:
-        return b""
+        return None
     link, own = _without_login(link.partition("#")[0])
     same = urlsplit(link)[:2] == urlsplit(page)[:2]  # the login is for this scheme and host alone
     with _opened(link, own or (login if same else ""), certificates) as answer:

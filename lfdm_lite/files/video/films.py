@@ -75,9 +75,9 @@ def _film(path: Path) -> Iterator[tuple[Any, Any]]:
         kind = container_of(path)
         if kind is None:
             raise MediaError(f"{path}: not a video that can be read; expected {ACCEPTED_VIDEO}")
-        # A title in another code than UTF-8, as in many an old AVI, is no reason to refuse a film.
-        options = {"container_options": {"protocol_whitelist": "file"}, "metadata_errors": "replace"}
-        container = av.open(_address(path), format=kind, **options)
+        # A title in another code than UTF-8, as in many an old AVI, is no reason to refuse a film, nor to PyAV 19.
+        lenient = {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+        container = av.open(_address(path), format=kind, container_options={"protocol_whitelist": "file"}, **lenient)
     except MediaError:
         raise
     except Exception as error:
@@ -170,7 +170,7 @@ def _decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:
 def _converter(path: Path, stream: Any, first: Any) -> Callable[[Any], UInt8[Tensor, "3 h w"]]:
     """How the frames of a film become RGB, upright and with square pixels."""
     reformat = need("av.video.reformatter").VideoReformatter().reformat  # made once: twice as fast for small films
-    matrix, shape = display_matrix(first), stream.sample_aspect_ratio or 1
+    matrix, shape = display_matrix(first), Fraction(stream.sample_aspect_ratio or 1)
 
     @cache
     def kind(name: str) -> tuple[bool, bool]:
@@ -214,7 +214,7 @@ def turned(pixels: UInt8[Tensor, "3 h w"], matrix: Int[np.ndarray, "2 2"]) -> UI
     return (pixels.flip(mirrored) if mirrored else pixels).contiguous()
 
 
-def _square(width: int, height: int, shape: Fraction | int) -> tuple[int, int]:
+def _square(width: int, height: int, shape: Fraction) -> tuple[int, int]:
     """The size with square pixels, where one pixel is `shape` times as wide as high: the short side is drawn out."""
     return (round(width * shape), height) if shape >= 1 else (width, round(height / shape))
 
@@ -260,6 +260,7 @@ def encode_film(path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: R
 
 
 def _encode(av: Any, path: Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: Rate, how: Encoding) -> None:
+    path.write_bytes(bytes(4096))  # PyAV 18.1 would keep a file open for ever whose header finds no room
     with av.open(_address(path), "w", format=how.container, options=how.container_options) as container:
         stream = None
         for pixels in frames:

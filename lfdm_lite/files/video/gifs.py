@@ -63,6 +63,8 @@ def encode_gif(video: Float[Tensor, "3 t h w"], fps: Rate) -> bytes:
     t, h, w, _ = frames.shape
     every = max(1, t * h * w // 16_000) | 1  # the palette is fitted to a part of the pixels; odd: of all columns
     sheet = image.fromarray(np.ascontiguousarray(frames.reshape(1, -1, 3)[:, ::every]))
+    # Without memory Pillow 13.0 would end the process: a MemoryError instead (up to 32 MB glibc keeps what is freed).
+    bytearray(3 * 2**24)
     palette = sheet.quantize(colors=255, method=image.Quantize.MEDIANCUT, kmeans=1, dither=image.Dither.NONE)
     colours = bytes(palette.getpalette())[: 3 * 255].ljust(768, b"\0")
     unchanged = 255  # the one index that is no colour: the pixel stays as it was

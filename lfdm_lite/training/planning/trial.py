@@ -207,10 +207,7 @@ def try_steps(
     asked = {"stage": stage, "config": asdict(config), "part": part, "steps": steps}
     asked |= {"autoencoder": asdict(autoencoder), "profile": str(profile) if profile else None}
     done = subprocess.run(
-        [sys.executable, "-P", "-c", CHILD, str(PACKAGES)],
-        input=json.dumps(asked),
-        capture_output=True,
-        text=True,
+        [sys.executable, "-P", "-c", CHILD, str(PACKAGES)], input=json.dumps(asked), capture_output=True, text=True
     )
     if done.returncode == 0:
         return Trial(**json.loads(done.stdout.splitlines()[-1]))
