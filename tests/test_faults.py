@@ -49,10 +49,10 @@ def test_a_killed_worker_ends_the_run_in_one_line_and_it_goes_on_as_if_undisturb
 
 @pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="how much memory a process has is read from /proc")
-@pytest.mark.parametrize("command, enough", [("generate", 400), ("mp4", 400), ("train", 400), ("info", 200)])
-def test_with_too_little_memory_that_is_said_in_one_line_and_nothing_half_is_left(command, enough):
-    """By the limit of `ulimit -v`, wherever on the way it is met: loading weights, computing, importing an encoder."""
-    limits = [0, 10, 20, 30, enough]
+@pytest.mark.parametrize("command", ["generate", "train"])
+def test_with_too_little_memory_that_is_said_in_one_line_and_nothing_half_is_left(command):
+    """By the limit of `ulimit -v`, met where weights are read and where a training begins."""
+    limits = [0, 10, 20, 30, 400]
     words = ["tests.little_memory", "--command", command, *map(str, limits)]
     *short, last = json.loads(started(*words))
     assert last["status"] == 0, last
