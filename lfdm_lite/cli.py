@@ -133,7 +133,7 @@ def describe(error: Exception) -> tuple[int, str]:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether its text says so; in that of some kinds names stand that somebody chose."""
+    """Whether it says so. Texts of OSErrors and ValueErrors are not searched: they hold names of files."""
     if isinstance(error, OSError | ValueError):
         return getattr(error, "errno", None) == errno.ENOMEM or str(error) == "quantization error"
     return re.search(OUT_OF_MEMORY, str(error), re.IGNORECASE) is not None

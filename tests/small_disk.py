@@ -1,6 +1,6 @@
 """The command writes to a disk that is full, nearly full, or read-only: `unshare -m python -m tests.small_disk FOLDER`.
 
-A file system in memory is laid over the folder, for this process alone; without root's rights, `unshare -rm` gives
+A file system in memory is laid over an empty folder, for this process alone; without root's rights, `unshare -rm` gives
 them. It prints what became of each command, as JSON.
 """
 
